@@ -1,0 +1,1 @@
+"""The method: torch only, pure. No files, no threads, no diffusers."""

@@ -1,0 +1,236 @@
+"""Everything is a row: one latent at one noise level under one conditioning.
+
+A `Lane` holds the rows of one stream in tensors whose addresses never change, stage-major: the m frames that
+entered i ticks ago are rows i*m .. (i+1)*m - 1. What a frame entered with (`Prepared`) moves on with its rows; where
+the next frame entered with the same, nothing is copied.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, Protocol, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from millstream.core.guidance import Mode, guidance_weights, negative_rows
+from millstream.core.noise import frame_noise, mix_noise
+from millstream.core.schedule import Coefficients, Stages
+
+Tag = TypeVar("Tag")
+
+# Named tensors, rows first: prompt embeddings, and whatever else this model's network is conditioned on.
+Conditioning = dict[str, Tensor]
+
+
+class Denoiser(Protocol):
+    """The network, raw: any callable from noisy latents, times and conditioning to its prediction."""
+
+    def __call__(
+        self, x: Float[Tensor, "rows c h w"], t: Float[Tensor, "rows"], cond: Conditioning
+    ) -> Float[Tensor, "rows c h w"]:
+        """One call over all rows, each with its own time and conditioning."""
+        ...
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The form of one stream's rows. A change here needs a new lane."""
+
+    stages: int
+    frames: int
+    shape: tuple[int, int, int]
+    guidance: Mode = "none"
+    cross_frame: bool = False
+
+    @property
+    def rows(self) -> int:
+        """Rows of the stream itself, without their negative companions."""
+        return self.stages * self.frames
+
+    @property
+    def negative_rows(self) -> int:
+        """Rows, from the first, that are run a second time under the negative prompt."""
+        return negative_rows(self.guidance, self.stages, self.frames)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One version of a stream's parameters, computed once: what a frame enters with and keeps.
+
+    `noise` has shape (stages, c, h, w); `cond` and `negative` hold tensors of one row.
+    """
+
+    version: int
+    stages: Stages
+    noise: Float[Tensor, "stages c h w"]
+    cond: Conditioning
+    negative: Conditioning
+    gamma: float = 1.0
+    delta: float = 1.0
+    seed: int = 0
+    correlation: float = 1.0
+
+    def steered_by(self, other: "Prepared") -> "Prepared":
+        """Take prompt and guidance from `other`; noise levels stay, for the latent is already noised to them."""
+        return replace(
+            self,
+            version=other.version,
+            cond=other.cond,
+            negative=other.negative,
+            gamma=other.gamma,
+            delta=other.delta,
+        )
+
+    def noise_of(self, frame: int, stage: int) -> Float[Tensor, "c h w"]:
+        """Noise of a frame at a stage: fixed, shared or independent, as the correlation has it."""
+        base = self.noise[stage]
+        if self.correlation == 1:
+            return base
+        c, h, w = base.shape
+        own = frame_noise(self.seed, frame, stage, (c, h, w))
+        return mix_noise(base, own.to(base), self.correlation)
+
+
+@dataclass(frozen=True)
+class Group(Generic[Tag]):
+    """The m frames that enter together. `tags` are the caller's own, `ids` number the frames for their noise.
+
+    `z` is None for text to image. A last, incomplete group has fewer tags than frames.
+    """
+
+    tags: Sequence[Tag]
+    ids: Sequence[int]
+    z: Float[Tensor, "frames c h w"] | None
+    prepared: Prepared
+
+
+@dataclass(frozen=True)
+class Leaving(Generic[Tag]):
+    """Frames that passed their last stage: their tags and clean latents, in order."""
+
+    tags: Sequence[Tag]
+    latents: Float[Tensor, "frames c h w"]
+    version: int
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Tensors of the rows of one stream or of several; the first dimension counts rows."""
+
+    x: Float[Tensor, "rows c h w"]
+    reference: Float[Tensor, "rows c h w"]
+    noise: Float[Tensor, "rows c h w"]
+    t: Float[Tensor, "rows"]
+    coefficients: Float[Tensor, "rows columns"]
+    cond: Conditioning
+    negative: Conditioning
+
+
+class Lane(Generic[Tag]):
+    """The rows of one stream, and who is in them."""
+
+    def __init__(self, layout: Layout, prepared: Prepared, device: torch.device | str = "cpu") -> None:
+        """Lay out the rows as bubbles: finite, harmless, and never given to a caller."""
+        self.layout = layout
+        self.groups: list[Group[Tag] | None] = [None] * layout.stages
+        self._loaded: list[Prepared | None] = [None] * layout.stages
+        rows, c, h, w = layout.rows, *layout.shape
+
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(*shape, device=device, dtype=prepared.noise.dtype)
+
+        def like(cond: Conditioning, count: int) -> Conditioning:
+            return {k: v.to(device).repeat(count, *[1] * (v.ndim - 1)) for k, v in cond.items()}
+
+        self.rows = Rows(
+            x=zeros(rows, c, h, w),
+            reference=zeros(rows, c, h, w),
+            noise=zeros(rows, c, h, w),
+            t=zeros(rows),
+            coefficients=zeros(rows, len(Coefficients._fields)),
+            cond=like(prepared.cond, rows),
+            negative=like(prepared.negative, layout.negative_rows),
+        )
+        for stage in range(layout.stages):
+            self._load(stage, prepared, ids=())
+
+    @property
+    def busy(self) -> bool:
+        """Whether a frame is in flight."""
+        return any(self.groups)
+
+    def admit(self, group: Group[Tag] | None) -> None:
+        """Take in the next group, or a bubble, at stage 0, and bring every stage to what its frames entered with."""
+        self.groups[0] = group
+        if group is not None:
+            self._enter(group)
+        for stage, present in enumerate(self.groups):
+            if present is not None:
+                self._load(stage, present.prepared, present.ids)
+
+    def advance(self, latents: Tensor, x_next: Tensor, reference: Tensor) -> Leaving[Tag] | None:
+        """Move every row one stage on; give what left the last stage, or None where that was a bubble."""
+        m = self.layout.frames
+        last = self.groups[-1]
+        leaving = None if last is None else self._leave(last, latents[-m:])
+        self.rows.x[m:] = x_next[:-m]
+        self.rows.reference[m:] = reference[:-m]
+        self.groups = [None, *self.groups[:-1]]
+        return leaving
+
+    def steer(self, prepared: Prepared) -> None:
+        """Let a change of prompt or guidance reach the frames in flight."""
+        self.groups = [
+            None if group is None else replace(group, prepared=group.prepared.steered_by(prepared))
+            for group in self.groups
+        ]
+
+    def occupied(self) -> list[bool]:
+        """For every row, whether a frame is in it."""
+        m = self.layout.frames
+        return [group is not None and place < len(group.tags) for group in self.groups for place in range(m)]
+
+    def _enter(self, group: Group[Tag]) -> None:
+        stages = group.prepared.stages
+        for place, frame in enumerate(group.ids):
+            noise = group.prepared.noise_of(frame, 0)
+            if group.z is None:
+                self.rows.x[place] = noise
+            else:
+                self.rows.x[place] = float(stages.a[0]) * group.z[place] + float(stages.b[0]) * noise
+                self.rows.reference[place] = group.z[place]
+
+    def _leave(self, group: Group[Tag], latents: Tensor) -> Leaving[Tag]:
+        return Leaving(group.tags, latents[: len(group.tags)].clone(), group.prepared.version)
+
+    def _load(self, stage: int, prepared: Prepared, ids: Sequence[int]) -> None:
+        """Write what the frames at `stage` entered with into its rows, unless it stands there already."""
+        m = self.layout.frames
+        if prepared.correlation < 1:
+            self._load_own_noise(stage, prepared, ids)
+        if self._loaded[stage] is prepared:
+            return
+        self._loaded[stage] = prepared
+        rows = slice(stage * m, (stage + 1) * m)
+        self.rows.t[rows] = float(prepared.stages.t[stage])
+        self.rows.coefficients[rows] = self._coefficients(prepared, stage).to(self.rows.coefficients)
+        if prepared.correlation == 1 and stage + 1 < self.layout.stages:
+            self.rows.noise[rows] = prepared.noise[stage + 1]
+        for name, value in prepared.cond.items():
+            self.rows.cond[name][rows] = value
+        if rows.stop <= self.layout.negative_rows:
+            for name, value in prepared.negative.items():
+                self.rows.negative[name][rows] = value
+
+    def _load_own_noise(self, stage: int, prepared: Prepared, ids: Sequence[int]) -> None:
+        if stage + 1 == self.layout.stages:
+            return
+        for place, frame in enumerate(ids):
+            self.rows.noise[stage * self.layout.frames + place] = prepared.noise_of(frame, stage + 1)
+
+    def _coefficients(self, prepared: Prepared, stage: int) -> Float[Tensor, "columns"]:
+        s = prepared.stages
+        g_c, g_r, g_x = guidance_weights(self.layout.guidance, prepared.gamma, prepared.delta, s.a)
+        table = Coefficients(s.a, s.b, s.p_x, s.p_o, s.c_skip, s.c_out, s.k_f, s.k_noise, s.k_eps, g_c, g_r, g_x)
+        return torch.stack(table)[:, stage]
