@@ -175,7 +175,7 @@ class Lane(Generic[Tag]):
         last = self.groups[-1]
         leaving = None if last is None else self._leave(last, latents[-m:])
         self.rows.x[m:] = x_next[:-m]
-        self.rows.reference[m:] = reference[:-m]
+        self.rows.reference[m:] = reference[:-m].clone()  # without negative rows it is this very tensor
         self.groups = [None, *self.groups[:-1]]
         return leaving
 
