@@ -21,3 +21,6 @@ class Frame:
     pixels: Pixels
     time: float = 0.0
     version: int = 0
+
+
+NO_PIXELS: Pixels = np.zeros((0, 0, 3), np.uint8)  # what enters for text to image

@@ -95,12 +95,19 @@ class StreamConfig(BaseModel):
 
     width: int | None = Field(None, ge=16, le=4096, description="picture width; default: the model's own size")
     height: int | None = Field(None, ge=16, le=4096, description="picture height; default: the model's own size")
+    input: Literal["image", "text"] = Field("image", description="what enters: pictures, or noise alone")
     steps: int = Field(2, ge=1, le=MAX_STAGES, description="denoising steps a frame passes (stages of the batch)")
     frame_buffer: int = Field(1, ge=1, le=64, description="frames taken in together per tick")
     guidance: GuidanceMode = Field("none", description="how the negative prompt or the input steers the result")
     cross_frame: bool = Field(False, description="self-attention over all frames in flight, for steadier video")
     sampler: Sampler = Field("auto", description="stepping rule; auto reads it from the model's files")
     stall: Stall = Field("resend", description="live, when the source stalls: send the last frame again, or hold")
+
+    @model_validator(mode="after")
+    def _text_has_no_picture(self) -> Self:
+        if self.input == "text" and self.guidance == "self-negative":
+            raise ValueError("guidance: self-negative needs an input picture; use full or one-time-negative with text")
+        return self
 
 
 class Params(BaseModel):
