@@ -79,6 +79,8 @@ class Session:
             self.lane.steer(self.prepared)
 
     def _prepare(self, params: Params, version: int) -> Prepared:
+        if params.similarity_filter and self.config.input == "text":
+            raise BadInputError("similarity_filter: needs input pictures; turn it off for text to image")
         levels = self._levels(params)
         stages = make_stages(self.model.schedule, levels, self.rule, params.renoise)
         guidance_weights(self.layout.guidance, params.guidance_scale, params.delta, stages.a)  # refuses here, not later
@@ -149,7 +151,7 @@ class Engine:
         latents = {}
         if pixels:
             z = self.model.encode(torch.from_numpy(np.stack(pixels)).to(self.model.device))
-            latents = dict(zip(pictured, z.split([len(entering[s]) for s in pictured]), strict=True))
+            latents = dict(zip(pictured, torch.split(z, [len(entering[s]) for s in pictured]), strict=True))
         return [
             session.group(entering[session], latents.get(session)) if entering[session] else None
             for session in sessions

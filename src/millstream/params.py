@@ -19,6 +19,7 @@ Stall = Literal["resend", "hold"]
 MAX_STAGES = 50
 MAX_PROMPTS = 8
 MAX_PROMPT_LENGTH = 2000
+MAX_SHOWN = 60  # characters of a wrong value that a message repeats
 
 
 class WeightedPrompt(BaseModel):
@@ -117,7 +118,7 @@ class Params(BaseModel):
 
     prompt: Blend = Field((WeightedPrompt(text=""),), description="what to draw; again for a blend: TEXT::WEIGHT")
     negative_prompt: str = Field("", max_length=MAX_PROMPT_LENGTH, description="what to steer away from")
-    seed: int = Field(2, ge=0, lt=2**63, description="seed of all noise")
+    seed: int = Field(2, ge=0, lt=2**32, description="seed of all noise")
     strength: float = Field(0.5, ge=0, le=1, description="0 keeps the input, 1 repaints it")
     t_index: tuple[int, ...] | None = Field(
         None, description="stages as indices of a 50-step schedule, 0 the noisiest, in place of strength"
@@ -164,12 +165,18 @@ def check(model: type[BaseModel], values: dict[str, Any]) -> Any:
 def explain(error: ValidationError) -> str:
     """Turn the first validation fault into one line."""
     fault = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in fault["loc"] if not isinstance(part, int))
+    field = ".".join(_short(part) for part in fault["loc"] if not isinstance(part, int))
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":
         return f"unknown key '{field}': see `millstream convert --help` for the names"
-    more = f" (got {fault['input']!r})" if fault["type"] != "value_error" else ""
+    more = f" (got {_short(repr(fault['input']))})" if fault["type"] != "value_error" else ""
     return f"{field}: {message}{more}" if field else message
+
+
+def _short(text: str) -> str:
+    """One line of bounded length, whatever a file had in it."""
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_SHOWN else line[:MAX_SHOWN] + "..."
 
 
 def load_preset(path: Path) -> Settings:
@@ -181,7 +188,7 @@ def load_preset(path: Path) -> Settings:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadInputError(f"preset {path}: {error.strerror}; give the path of a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except (yaml.YAMLError, ValueError, RecursionError):  # a date that is none and the like are ValueErrors of YAML
         raise BadInputError(f"preset {path}: not a YAML file; write keys as `name: value`") from None
     if not isinstance(values, dict):
         raise BadInputError(f"preset {path}: expected keys `model`, `config` and `params`")

@@ -10,7 +10,8 @@ from torch import Tensor
 def stage_noise(seed: int, stages: int, shape: tuple[int, int, int]) -> Float[Tensor, "stages c h w"]:
     """Gaussian noise of each stage, drawn once and kept. Stage i does not depend on how many stages follow.
 
-    Drawn on the CPU whatever the device, so that a seed gives the same picture everywhere.
+    Drawn on the CPU whatever the device, so that a seed gives the same picture everywhere. A seed is 0 to 2**32 - 1:
+    torch's CPU generator takes no more of it.
     """
     generator = torch.Generator().manual_seed(seed)
     return torch.stack([torch.randn(shape, generator=generator) for _ in range(stages)])
@@ -18,8 +19,8 @@ def stage_noise(seed: int, stages: int, shape: tuple[int, int, int]) -> Float[Te
 
 def frame_noise(seed: int, frame: int, stage: int, shape: tuple[int, int, int]) -> Float[Tensor, "c h w"]:
     """A frame's own noise at a stage; a function of its arguments alone, so that a replay gives it again."""
-    digest = blake2b(f"{seed}/{frame}/{stage}".encode(), digest_size=8).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest) >> 1)
+    digest = blake2b(f"{seed}/{frame}/{stage}".encode(), digest_size=4).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest))
     return torch.randn(shape, generator=generator)
 
 

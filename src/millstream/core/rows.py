@@ -192,6 +192,8 @@ class Lane(Generic[Tag]):
         return [group is not None and place < len(group.tags) for group in self.groups for place in range(m)]
 
     def _enter(self, group: Group[Tag]) -> None:
+        if len(group.ids) > self.layout.frames:
+            raise ValueError(f"a group of {len(group.ids)} frames in a lane for {self.layout.frames}")
         stages = group.prepared.stages
         for place, frame in enumerate(group.ids):
             noise = group.prepared.noise_of(frame, 0)
@@ -211,7 +213,6 @@ class Lane(Generic[Tag]):
             self._load_own_noise(stage, prepared, ids)
         if self._loaded[stage] is prepared:
             return
-        self._loaded[stage] = prepared
         rows = slice(stage * m, (stage + 1) * m)
         self.rows.t[rows] = float(prepared.stages.t[stage])
         self.rows.coefficients[rows] = self._coefficients(prepared, stage).to(self.rows.coefficients)
@@ -222,6 +223,7 @@ class Lane(Generic[Tag]):
         if rows.stop <= self.layout.negative_rows:
             for name, value in prepared.negative.items():
                 self.rows.negative[name][rows] = value
+        self._loaded[stage] = prepared
 
     def _load_own_noise(self, stage: int, prepared: Prepared, ids: Sequence[int]) -> None:
         if stage + 1 == self.layout.stages:
@@ -231,6 +233,6 @@ class Lane(Generic[Tag]):
 
     def _coefficients(self, prepared: Prepared, stage: int) -> Float[Tensor, "columns"]:
         s = prepared.stages
-        g_c, g_r, g_x = guidance_weights(self.layout.guidance, prepared.gamma, prepared.delta, s.a)
-        table = Coefficients(s.a, s.b, s.p_x, s.p_o, s.c_skip, s.c_out, s.k_f, s.k_noise, s.k_eps, g_c, g_r, g_x)
-        return torch.stack(table)[:, stage]
+        g_c, g_r, g_x = guidance_weights(self.layout.guidance, prepared.gamma, prepared.delta, s.a[stage : stage + 1])
+        level = torch.stack([s.a, s.b, s.p_x, s.p_o, s.c_skip, s.c_out, s.k_f, s.k_noise, s.k_eps])[:, stage]
+        return torch.cat([level, g_c, g_r, g_x])

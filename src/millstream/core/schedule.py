@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -94,9 +95,9 @@ def levels_from_strength(steps: int, strength: float, rule: Rule, levels: int = 
     if rule == "lcm":
         usable = max(int(GRID * strength), steps)
         grid = [(j + 1) * (levels // GRID) - 1 for j in range(usable)][::-1]
-        return [grid[usable * i // steps] for i in range(steps)]
+        return [grid[int(i)] for i in np.linspace(0, usable, steps, endpoint=False)]
     top = max(strength * levels, steps)
-    return [round(top * (1 - i / steps)) - 1 for i in range(steps)]
+    return [int(level) - 1 for level in np.arange(top, 0, -top / steps)[:steps].round()]
 
 
 def levels_from_t_index(t_index: Sequence[int], levels: int = 1000) -> list[int]:

@@ -20,7 +20,7 @@ class SimilarityFilter:
 
     def __init__(self, seed: int) -> None:
         self._generator = torch.Generator().manual_seed(seed)
-        self._reference: Float[Tensor, "values"] | None = None
+        self._reference: Float[Tensor, "3 h w"] | None = None
         self._skipped = 0
 
     def skip(self, pixels: Pixels, threshold: float, max_skip: int) -> bool:
@@ -47,18 +47,18 @@ class SimilarityFilter:
         return max(0.0, (similarity(self._reference, small) - threshold) / (1 - threshold))
 
 
-def shrink(pixels: Pixels) -> Float[Tensor, "values"]:
+def shrink(pixels: Pixels) -> Float[Tensor, "3 h w"]:
     """A small float32 copy, 0 to 1, on which frames are compared."""
     picture = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None].float() / 255
     height, width = (min(SMALL, side) for side in picture.shape[2:])
-    return interpolate(picture, size=(height, width), mode="area").flatten()
+    return interpolate(picture, size=(height, width), mode="area")[0]
 
 
-def similarity(u: Float[Tensor, "values"], v: Float[Tensor, "values"]) -> float:
+def similarity(u: Float[Tensor, "3 h w"], v: Float[Tensor, "3 h w"]) -> float:
     """Cosine times the ratio of norms, 0 to 1. Two black pictures are alike; pictures of two sizes are not."""
     if u.shape != v.shape:
         return 0.0
     low, high = sorted((float(u.norm()), float(v.norm())))
     if high == 0:
         return 1.0
-    return float(u @ v) / high**2 if low else 0.0
+    return float(u.flatten() @ v.flatten()) / high**2 if low else 0.0
