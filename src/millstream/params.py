@@ -94,8 +94,12 @@ class StreamConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    width: int | None = Field(None, ge=16, le=4096, description="picture width; default: the model's own size")
-    height: int | None = Field(None, ge=16, le=4096, description="picture height; default: the model's own size")
+    width: int | None = Field(
+        None, ge=16, le=4096, description="picture width; default: the model's area in the source's aspect"
+    )
+    height: int | None = Field(
+        None, ge=16, le=4096, description="picture height; default: the model's area in the source's aspect"
+    )
     input: Literal["image", "text"] = Field("image", description="what enters: pictures, or noise alone")
     steps: int = Field(2, ge=1, le=MAX_STAGES, description="denoising steps a frame passes (stages of the batch)")
     frame_buffer: int = Field(1, ge=1, le=64, description="frames taken in together per tick")
@@ -152,6 +156,14 @@ class Settings(BaseModel):
     model: ModelConfig = ModelConfig()
     config: StreamConfig = StreamConfig()
     params: Params = Params()
+
+    @model_validator(mode="after")
+    def _an_index_for_every_step(self) -> Self:
+        if self.params.t_index is not None and len(self.params.t_index) != self.config.steps:
+            raise ValueError(
+                f"t_index: give {self.config.steps} values, one a step (got {len(self.params.t_index)}); or set --steps"
+            )
+        return self
 
 
 def check(model: type[BaseModel], values: dict[str, Any]) -> Any:

@@ -1,6 +1,6 @@
 """A stream: source, queue, engine, queue, sink. Offline nothing is lost; live the newest wins."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 from itertools import count as counting
 from pathlib import Path
@@ -131,11 +131,11 @@ class Stream:
             yield replace(frame, pixels=fit(frame.pixels, width, height))
 
 
-def convert(stream: Stream, source: Source, target: str | Path) -> Iterator[Frame]:
+def convert(stream: Stream, source: Source, target: str | Path) -> Generator[Frame]:
     """Send `source` through `stream` into the file or folder `target`; give each frame once it is written.
 
-    Reading, the engine and writing each run in a thread of their own. Stopping half-way leaves a playable file of
-    what was done; an error leaves what stood at `target` untouched.
+    Reading, the engine and writing each run in a thread of their own. Stopping half-way (closing the generator)
+    leaves a playable file of what was done; an error leaves what stood at `target` untouched.
     """
     with open_sink(target, source.info) as sink, ahead(stream.run(source)) as frames:
         for frame in frames:
