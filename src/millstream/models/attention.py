@@ -1,0 +1,93 @@
+"""Attention of the UNet: over a row's neighbours, and over keys and values of a prompt computed once.
+
+The conditioning travels as an argument of the call, not as state of the modules, so that a traced graph has it as an
+input. Cached keys and values are the pre-computation of StreamDiffusion (arXiv 2312.12491, section 3.6), cross-frame
+attention is its section 3.2.
+"""
+
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import Attention
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from millstream.core.crossframe import NEIGHBOUR_BIAS, NEIGHBOURS, gather, token_bias
+from millstream.core.rows import Conditioning
+from millstream.errors import ModelError
+
+PLACES = (".attn1.processor", ".attn2.processor")
+
+
+class SelfAttention:
+    """Every row over its own tokens, or over those of its neighbours where the conditioning names them."""
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Float[Tensor, "rows tokens d"],
+        encoder_hidden_states: None = None,
+        attention_mask: None = None,
+        conditioning: Conditioning | None = None,
+    ) -> Float[Tensor, "rows tokens d"]:
+        """Attend. The argument names are diffusers'."""
+        query, key, value = attn.to_q(hidden_states), attn.to_k(hidden_states), attn.to_v(hidden_states)
+        bias = None
+        if conditioning and NEIGHBOURS in conditioning:
+            bias = token_bias(conditioning[NEIGHBOUR_BIAS], key.shape[1]).to(query.dtype)
+            key, value = (gather(each, conditioning[NEIGHBOURS]) for each in (key, value))
+        return _attend(attn, query, key, value, bias)
+
+
+class PromptAttention:
+    """Every row over its prompt; keys and values from the conditioning, or where it has none, from the embeddings."""
+
+    def __init__(self, layer: int) -> None:
+        self.layer = layer
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Float[Tensor, "rows tokens d"],
+        encoder_hidden_states: Float[Tensor, "rows length width"],
+        attention_mask: None = None,
+        conditioning: Conditioning | None = None,
+    ) -> Float[Tensor, "rows tokens d"]:
+        """Attend. The argument names are diffusers'."""
+        cached = conditioning or {}
+        if f"keys.{self.layer}" not in cached:
+            cached = self.precompute(attn, encoder_hidden_states)
+        key, value = cached[f"keys.{self.layer}"], cached[f"values.{self.layer}"]
+        return _attend(attn, attn.to_q(hidden_states), key, value, None)
+
+    def precompute(self, attn: Attention, prompt: Float[Tensor, "rows length width"]) -> Conditioning:
+        """Keys and values of this layer for a prompt, each (rows, length, inner)."""
+        return {f"keys.{self.layer}": attn.to_k(prompt), f"values.{self.layer}": attn.to_v(prompt)}
+
+
+def install(unet: UNet2DConditionModel) -> list[tuple[PromptAttention, Attention]]:
+    """Put both kinds of attention into a UNet; give those over the prompt, in the order of their layers.
+
+    Raises ModelError where the UNet has attention of a form that these do not replace.
+    """
+    others = [name for name in unet.attn_processors if not name.endswith(PLACES)]
+    if others:
+        raise ModelError(f"model: attention of an unknown form ({others[0]}); use a Stable Diffusion 1.x or 2.x model")
+    over_prompt: list[tuple[PromptAttention, Attention]] = []
+    for name in unet.attn_processors:
+        attn = unet.get_submodule(name.removesuffix(".processor"))
+        if attn.is_cross_attention:
+            over_prompt.append((PromptAttention(len(over_prompt)), attn))
+        attn.set_processor(over_prompt[-1][0] if attn.is_cross_attention else SelfAttention())
+    return over_prompt
+
+
+def _attend(attn: Attention, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+    query, key, value = (_split(each, attn.heads) for each in (query, key, value))
+    mixed = scaled_dot_product_attention(query, key, value, attn_mask=bias)
+    out: Tensor = attn.to_out[0](mixed.transpose(1, 2).flatten(2))
+    return out
+
+
+def _split(value: Float[Tensor, "rows tokens d"], heads: int) -> Float[Tensor, "rows heads tokens d_"]:
+    rows, tokens, d = value.shape
+    return value.view(rows, tokens, heads, d // heads).transpose(1, 2)

@@ -1,0 +1,158 @@
+"""The parts of a model as its files hold them: a diffusers folder, or a checkpoint in the original layout."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import diffusers
+from diffusers import AutoencoderKL, AutoencoderTiny, SchedulerMixin, UNet2DConditionModel
+from diffusers.loaders.single_file_utils import SingleFileComponentError
+from safetensors import SafetensorError, safe_open
+from torch import nn
+from transformers import CLIPTextModel
+from transformers.models.clip import CLIPTokenizer
+
+from millstream.errors import ModelError
+from millstream.models.files import fetch, first_line, refuse_pickle, weights_variant
+from millstream.models.schedule import make_scheduler
+
+PIPELINES = (
+    "StableDiffusionPipeline",
+    "StableDiffusionImg2ImgPipeline",
+    "LatentConsistencyModelPipeline",
+    "LatentConsistencyModelImg2ImgPipeline",
+)
+AUTOENCODERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
+CONFIGURATION = ["*.json", "*/*.json", "*/*.txt"]
+TEXT_WEIGHTS = "text_encoder/*.safetensors"
+WEIGHTS = ["unet/*.safetensors", "vae/*.safetensors", TEXT_WEIGHTS]
+READING = (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, SafetensorError)
+
+Autoencoder: TypeAlias = AutoencoderKL | AutoencoderTiny
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A model as diffusers and transformers read it: float32, on the CPU."""
+
+    unet: UNet2DConditionModel
+    vae: Autoencoder
+    text_encoder: CLIPTextModel
+    tokenizer: CLIPTokenizer
+    scheduler: SchedulerMixin
+
+    def __post_init__(self) -> None:
+        for network in self.networks:
+            network.float()
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """The parts that have weights."""
+        return self.unet, self.vae, self.text_encoder
+
+
+def load_parts(path: str, base: str | None, vae: str | None) -> Parts:
+    """Read the model at `path`, with the autoencoder `vae` in place of its own.
+
+    `base` names a folder or hub id that gives what a single file does not hold. Raises ModelError where a file is
+    missing, unreadable or of an unknown kind.
+    """
+    autoencoder = load_autoencoder(fetch(vae, ["config.json", "*.safetensors"])) if vae else None
+    if Path(path).is_file():
+        return _from_file(Path(path), base, autoencoder)
+    return _from_folder(fetch(path, CONFIGURATION + WEIGHTS), autoencoder)
+
+
+def load_autoencoder(folder: Path) -> Autoencoder:
+    """Read an AutoencoderKL or AutoencoderTiny. Raises ModelError for any other kind."""
+    kind = _read_json(folder / "config.json").get("_class_name")
+    if kind not in AUTOENCODERS:
+        raise ModelError(f"{folder}: {kind} is not supported; give one of {', '.join(AUTOENCODERS)}")
+    autoencoder: Autoencoder = _load_network(AUTOENCODERS[kind], folder)
+    return autoencoder
+
+
+def _from_folder(folder: Path, autoencoder: Autoencoder | None) -> Parts:
+    _check_kind(folder)
+    return Parts(
+        unet=_load_network(UNet2DConditionModel, folder / "unet"),
+        vae=autoencoder or load_autoencoder(folder / "vae"),
+        text_encoder=_load_network(CLIPTextModel, folder / "text_encoder"),
+        tokenizer=_load_tokenizer(folder / "tokenizer"),
+        scheduler=make_scheduler(_read_json(folder / "scheduler" / "scheduler_config.json")),
+    )
+
+
+def _from_file(path: Path, base: str | None, autoencoder: Autoencoder | None) -> Parts:
+    """Read a checkpoint of the original layout. Without a base, diffusers asks the hub for the configuration."""
+    refuse_pickle(path)
+    given: dict[str, Any] = {"vae": autoencoder} if autoencoder else {}
+    if base is not None:
+        given |= _from_base(base, has_text=_has_text_encoder(path))
+    left_out = dict.fromkeys(("safety_checker", "feature_extractor", "image_encoder"))
+    try:
+        pipeline = diffusers.StableDiffusionPipeline.from_single_file(str(path), **left_out, **given)
+    except (*READING, SingleFileComponentError) as error:
+        cure = "give --base, the diffusers folder of a model of the same kind"
+        raise ModelError(f"{path}: {first_line(error)}; {cure}") from error
+    parts = (pipeline.unet, pipeline.vae, pipeline.text_encoder)
+    for part in parts:
+        _check_complete(path, [name for name, weight in part.named_parameters() if weight.is_meta])
+    return Parts(*parts, pipeline.tokenizer, pipeline.scheduler)
+
+
+def _from_base(base: str, has_text: bool) -> dict[str, Any]:
+    folder = fetch(base, CONFIGURATION + ([] if has_text else [TEXT_WEIGHTS]))
+    _check_kind(folder)
+    given: dict[str, Any] = {"config": str(folder), "local_files_only": True}
+    if not has_text:
+        given["text_encoder"] = _load_network(CLIPTextModel, folder / "text_encoder")
+    return given
+
+
+def _has_text_encoder(path: Path) -> bool:
+    try:
+        with safe_open(path, "pt") as opened:
+            return any(name.startswith("cond_stage_model.") for name in opened.keys())  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: not a .safetensors file ({first_line(error)}); download it again") from error
+
+
+def _check_kind(folder: Path) -> None:
+    kind = _read_json(folder / "model_index.json").get("_class_name")
+    if kind not in PIPELINES:
+        raise ModelError(f"{folder}: {kind} is not supported; use a Stable Diffusion 1.x or 2.x model")
+
+
+def _load_network(kind: Any, folder: Path) -> Any:
+    """Load weights of `kind` from its folder: safetensors alone, all of them, nothing from elsewhere."""
+    variant = weights_variant(folder)
+    try:
+        network, info = kind.from_pretrained(
+            folder, variant=variant, use_safetensors=True, local_files_only=True, output_loading_info=True
+        )
+    except READING as error:
+        raise ModelError(f"{folder}: {first_line(error)}; download the model again") from error
+    _check_complete(folder, info["missing_keys"])
+    return network
+
+
+def _check_complete(path: Path, missing: Any) -> None:
+    for name in sorted(missing):
+        raise ModelError(f"{path}: its weights lack {name}; download the model again")
+
+
+def _load_tokenizer(folder: Path) -> CLIPTokenizer:
+    try:
+        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    except READING as error:
+        raise ModelError(f"{folder}: {first_line(error)}; download the model again") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: missing or no JSON; give the folder of a model in diffusers format") from error
+    return value
