@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millstream.engine import Engine
+from millstream.errors import MillstreamError
 from millstream.feed import Echoes, Feed, offline
 from millstream.frame import Frame
 from millstream.models import load_model
@@ -56,6 +57,16 @@ def test_skipped_frames_repeat_what_was_last_processed(engine, steps, frame_buff
     assert stream.skipped == 10  # of 12 alike the first and the seventh are processed; noise is never alike
     for output in outputs[:12]:
         assert np.array_equal(output.pixels, outputs[0].pixels)
+
+
+def test_a_session_has_one_feed_at_a_time(engine):
+    session = engine.open(StreamConfig(**SIZE, steps=3), Params())
+    first = Feed(engine, session)
+    first.take(Frame(0, picture(0)))
+    with pytest.raises(MillstreamError, match="in use"):
+        Feed(engine, session)
+    first.close()
+    assert not Feed(engine, session).busy
 
 
 def test_a_change_of_parameters_passes_the_filter(engine):

@@ -16,7 +16,7 @@ from millstream.core.noise import stage_noise
 from millstream.core.rows import Conditioning, Group, Lane, Layout, Leaving, Prepared
 from millstream.core.schedule import Rule, levels_from_strength, levels_from_t_index, make_stages
 from millstream.core.tick import tick
-from millstream.errors import BadInputError, ModelError
+from millstream.errors import BadInputError, MillstreamError, ModelError
 from millstream.frame import Frame
 from millstream.models import Model
 from millstream.params import Params, StreamConfig, WeightedPrompt, check
@@ -43,6 +43,7 @@ class Session:
         self.prepared = self._prepare(params, version=1)
         self.lane: Lane[Frame] = Lane(self.layout, self.prepared, model.device)
         self._changing = Lock()
+        self._claimed = Lock()
         self._steer = False
 
     @property
@@ -67,6 +68,16 @@ class Session:
             self.params = params
             self._steer = self._steer or in_flight
         return self.version
+
+    def claim(self) -> None:
+        """Take the session for one source of frames. Raises MillstreamError where another has it."""
+        if not self._claimed.acquire(blocking=False):
+            raise MillstreamError("the stream is in use: end the other run or close the live stream, or open a second")
+
+    def release(self) -> None:
+        """Let go of the frames in flight, and of the claim."""
+        self.lane.clear()
+        self._claimed.release()
 
     def group(self, frames: Sequence[Frame], z: Float[Tensor, "frames c h w"] | None) -> Group[Frame]:
         """The frames that enter together, under the parameters of this moment. `z` None: text to image."""

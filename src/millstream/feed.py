@@ -1,6 +1,7 @@
 """Frames of one session into groups and ticks, past the similarity filter."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
 
 from millstream.core.similarity import SimilarityFilter
@@ -9,9 +10,13 @@ from millstream.frame import Frame
 
 
 class Feed:
-    """Collects frames until a group is complete, and ticks. `skipped` counts what the filter held back."""
+    """Collects frames until a group is complete, and ticks. `skipped` counts what the filter held back.
+
+    A session has one feed at a time, until it is closed; a second one raises MillstreamError.
+    """
 
     def __init__(self, engine: Engine, session: Session) -> None:
+        session.claim()
         self._engine = engine
         self._session = session
         self._waiting: list[Frame] = []
@@ -51,6 +56,10 @@ class Feed:
         entering, self._waiting = self._waiting, []
         return self._engine.tick({self._session: entering})[self._session]
 
+    def close(self) -> None:
+        """Give the session free; frames still in flight are let go of."""
+        self._session.release()
+
     def drain(self) -> Iterator[Frame]:
         """Tick with bubbles until everything that went in has come out."""
         while self.busy:
@@ -58,17 +67,20 @@ class Feed:
 
 
 def offline(feed: Feed, frames: Iterable[Frame]) -> Iterator[Frame]:
-    """Every frame in, every frame out, in order. What the filter skips is shown as its predecessor was."""
+    """Every frame in, every frame out, in order. What the filter skips is shown as its predecessor was.
+
+    Closes the feed at the end, also when the consumer leaves half-way.
+    """
     echoes = Echoes()
-    for frame in frames:
-        if feed.skips(frame):
-            outputs = feed.tick() if feed.busy else []
-            yield from echoes.of(outputs)
-            yield from echoes.skip(frame)
-        else:
-            echoes.enter(frame)
-            yield from echoes.of(feed.take(frame))
-    yield from echoes.of(feed.drain())
+    with closing(feed):
+        for frame in frames:
+            if feed.skips(frame):
+                yield from echoes.of(feed.tick() if feed.busy else [])
+                yield from echoes.skip(frame)
+            else:
+                echoes.enter(frame)
+                yield from echoes.of(feed.take(frame))
+        yield from echoes.of(feed.drain())
 
 
 class Echoes:

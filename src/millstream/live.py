@@ -99,9 +99,11 @@ class Live:
 
     def close(self) -> None:
         """Stop the worker after the tick it is in."""
-        self._closing = True
-        self._inbox.wake()
-        self._thread.join()
+        if not self._closing:
+            self._closing = True
+            self._inbox.wake()
+            self._thread.join()
+            self._feed.close()
 
     def _work(self) -> None:
         try:

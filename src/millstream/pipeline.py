@@ -84,8 +84,7 @@ class Stream:
         """Text to image: `count` pictures, or without end. Needs `StreamConfig(input="text")`."""
         if self.config.input != "text":
             raise BadInputError('input: generate makes pictures from text; open the stream with input="text"')
-        ids = counting() if count is None else range(count)
-        return offline(Feed(self._engine, self._session), (Frame(i, NO_PIXELS) for i in ids))
+        return self._generate(counting() if count is None else range(count))
 
     def submit(self, frame: Frame | Pixels) -> None:
         """Live: leave a picture for the engine. Never waits; a picture not yet taken in gives way to a newer one."""
@@ -118,6 +117,9 @@ class Stream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _generate(self, ids: Iterable[int]) -> Iterator[Frame]:
+        yield from offline(Feed(self._engine, self._session), (Frame(i, NO_PIXELS) for i in ids))
 
     def _running(self) -> Live:
         if self._live is None:

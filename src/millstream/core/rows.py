@@ -186,6 +186,10 @@ class Lane(Generic[Tag]):
             for group in self.groups
         ]
 
+    def clear(self) -> None:
+        """Make bubbles of all frames in flight."""
+        self.groups = [None] * self.layout.stages
+
     def occupied(self) -> list[bool]:
         """For every row, whether a frame is in it."""
         m = self.layout.frames
