@@ -1,0 +1,89 @@
+"""Measuring systems side by side: short turns, round robin, so that a drift of the machine hits all alike."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from millstream.frame import Pixels
+
+TURN = 4  # timed frames before the next system has its turn
+
+
+class Timed(NamedTuple):
+    """What came out when one picture went in, if anything did, and the seconds that took."""
+
+    seconds: float
+    pixels: Pixels | None
+
+
+class System(Protocol):
+    """One of the compared programs: uint8 RGB in, uint8 RGB out, one picture a call."""
+
+    @property
+    def name(self) -> str:
+        """Its column in the report."""
+
+    @property
+    def delay(self) -> int:
+        """Calls between a picture going in and its own coming out."""
+
+    def process(self, pixels: Pixels) -> Timed:
+        """Send one picture through, and time it."""
+
+
+@dataclass(frozen=True)
+class Local:
+    """A system that is a function of this process."""
+
+    name: str
+    function: Callable[[Pixels], Pixels | None]
+    delay: int = 0
+
+    def process(self, pixels: Pixels) -> Timed:
+        """Send one picture through, and time it."""
+        start = perf_counter()
+        result = self.function(pixels)
+        return Timed(perf_counter() - start, result)
+
+
+class Summary(NamedTuple):
+    """Milliseconds a frame: median and quartiles; frames a second at the median."""
+
+    ms_median: float
+    ms_p25: float
+    ms_p75: float
+    fps: float
+
+
+def summarise(seconds: Sequence[float]) -> Summary:
+    """Summarise the times of at least one frame. Quartiles are interpolated linearly."""
+    p25, median, p75 = (float(value) for value in np.percentile(np.asarray(seconds) * 1e3, (25, 50, 75)))
+    return Summary(median, p25, p75, 1e3 / median)
+
+
+def warm_up(system: System, pictures: Sequence[Pixels]) -> list[Pixels]:
+    """Send pictures through untimed; give the output of each, in their order."""
+    inputs = [*pictures, *[pictures[-1]] * system.delay]
+    outputs = [system.process(pixels).pixels for pixels in inputs][system.delay :]
+    return [pixels for pixels in outputs if pixels is not None]
+
+
+def measure(systems: Sequence[System], pictures: Sequence[Pixels], count: int) -> dict[str, list[float]]:
+    """Time `count` frames of every system, in turns; give the seconds by name.
+
+    Every turn begins with a frame that is not timed: it pays for what the others left in the caches.
+    """
+    seconds: dict[str, list[float]] = {system.name: [] for system in systems}
+    for start in range(0, count, TURN):
+        for system in systems:
+            times = _turn(system, pictures, start, min(TURN, count - start))
+            seconds[system.name] += times[1:]
+    return seconds
+
+
+def _turn(system: System, pictures: Sequence[Pixels], start: int, count: int) -> list[float]:
+    places = range(start, start + count + 1)
+    return [system.process(pictures[place % len(pictures)]).seconds for place in places]
