@@ -164,6 +164,10 @@ def test_a_single_file_without_a_base_needs_the_hub(tmp_path: Path, offline: Non
     refused(checkpoint.write(tiny.sd1(), tmp_path / "model.safetensors"), "--base")
 
 
+def test_a_base_for_a_folder_is_refused() -> None:
+    refused(tiny.sd1(), "leave --base out", base=str(tiny.sd2_v()))
+
+
 def test_a_single_file_that_lacks_weights_is_refused(tmp_path: Path) -> None:
     file = checkpoint.write(tiny.sd1(), tmp_path / "model.safetensors")
     weights = load_file(file)

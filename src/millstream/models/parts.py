@@ -61,6 +61,8 @@ def load_parts(path: str, base: str | None, vae: str | None) -> Parts:
     autoencoder = load_autoencoder(fetch(vae, ["config.json", "*.safetensors"])) if vae else None
     if Path(path).is_file():
         return _from_file(Path(path), base, autoencoder)
+    if base is not None:
+        raise ModelError(f"base: {path} is no single file and has its own configuration; leave --base out")
     return _from_folder(fetch(path, CONFIGURATION + WEIGHTS), autoencoder)
 
 
