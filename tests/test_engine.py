@@ -159,6 +159,51 @@ def test_text_to_image_begins_at_pure_noise(model):
     assert one.pixels.shape == (HEIGHT, WIDTH, 3)
 
 
+def test_text_has_no_picture_to_be_filtered(model):
+    with pytest.raises(BadInputError, match="similarity_filter"):
+        Engine(model).open(StreamConfig(**TINY, input="text"), Params(similarity_filter=True))
+
+
+def test_a_prompt_is_encoded_once_and_not_per_frame(model):
+    engine = Engine(model)
+    session = engine.open(StreamConfig(**TINY, steps=2, guidance="full"), Params(prompt="encoded once"))
+    calls = []
+    hook = model.conditioner._text._encoder.register_forward_hook(lambda *_: calls.append(1))
+    play(engine, session, frames(5))
+    session.update({"seed": 7, "strength": 0.7})
+    play(engine, session, frames(5))
+    assert calls == []
+    session.update({"prompt": "another"})
+    hook.remove()
+    assert calls == [1]
+
+
+def test_bright_and_dark_pictures_are_normalised_alike(model):
+    """Upstream normalises twice where no pixel is below mid-grey, so bright frames jump in contrast."""
+    bright = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
+    mixed = bright.copy()
+    mixed[:, -1] = 0  # one dark column must change nothing far from it
+    one, other = (model.encode(torch.from_numpy(p)[None])[0, :, :, 0] for p in (bright, mixed))
+    assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_conditioning_stays_where_it_is_when_a_prompt_changes(model):
+    """Caches have fixed addresses, so that a captured graph survives a change."""
+    engine = Engine(model)
+    session = engine.open(StreamConfig(**TINY, steps=2, guidance="full"), Params(prompt="a"))
+    rows = session.lane.rows
+
+    def addresses():
+        tensors = [rows.x, rows.reference, rows.noise, rows.t, rows.coefficients]
+        return [t.data_ptr() for t in (*tensors, *rows.cond.values(), *rows.negative.values())]
+
+    before = addresses()
+    session.update({"prompt": "b", "seed": 3, "strength": 0.9, "guidance_scale": 2.0, "negative_prompt": "c"})
+    play(engine, session, frames(3))
+    assert addresses() == before
+    assert session.lane.rows is rows
+
+
 def test_sizes_the_model_cannot_take_name_their_neighbours(model):
     with pytest.raises(BadInputError, match=r"width: this model takes multiples of 8; use 48 or 56 \(got 50\)"):
         resolve(StreamConfig(width=50, height=32), model)

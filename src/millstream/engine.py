@@ -147,9 +147,9 @@ class Engine:
         """
         done: dict[Session, list[Frame]] = {}
         for sessions in _agreeing(entering):
-            groups = self._encode(sessions, entering)
             for session in sessions:
                 session.settle()
+            groups = self._encode(sessions, entering)
             leaving = tick(self.model.denoise, [session.lane for session in sessions], groups)
             done |= zip(sessions, self._decode(leaving), strict=True)
         return done

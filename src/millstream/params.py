@@ -33,6 +33,8 @@ class WeightedPrompt(BaseModel):
 
 def _as_prompt(value: Any) -> Any:
     """Read `TEXT` or `TEXT::WEIGHT`."""
+    if not isinstance(value, str | dict | WeightedPrompt):
+        raise ValueError("give text in quotes, or TEXT::WEIGHT")
     if not isinstance(value, str):
         return value
     text, mark, weight = value.rpartition("::")

@@ -26,8 +26,9 @@ def neighbours(lanes: Sequence[Lane[Any]]) -> Conditioning:
         return {}
     circles = _circles(lanes)
     width = max(map(len, circles))
-    index = [circle + [row] * (width - len(circle)) for row, circle in enumerate(circles)]
-    bias = [[0.0] * len(circle) + [float("-inf")] * (width - len(circle)) for circle in circles]
+    padded = [circle + [(row, False)] * (width - len(circle)) for row, circle in enumerate(circles)]
+    index = [[other for other, _ in circle] for circle in padded]
+    bias = [[0.0 if seen else float("-inf") for _, seen in circle] for circle in padded]
     device = lanes[0].rows.x.device
     return {
         NEIGHBOURS: torch.tensor(index, device=device),
@@ -35,9 +36,12 @@ def neighbours(lanes: Sequence[Lane[Any]]) -> Conditioning:
     }
 
 
-def _circles(lanes: Sequence[Lane[Any]]) -> list[list[int]]:
-    """For each row of the denoiser call, the rows it attends to: itself, and the frames of its own lane."""
-    circles: list[list[int]] = []
+def _circles(lanes: Sequence[Lane[Any]]) -> list[list[tuple[int, bool]]]:
+    """For each row of the denoiser call, the rows of its own lane, and whether it attends to them.
+
+    Their number does not depend on which rows are bubbles, so shapes stay while a stream warms up and drains.
+    """
+    circles: list[list[tuple[int, bool]]] = []
     for lane in lanes:
         circles += _circle(lane, len(circles), lane.layout.rows)
     for lane in lanes:
@@ -45,12 +49,13 @@ def _circles(lanes: Sequence[Lane[Any]]) -> list[list[int]]:
     return circles
 
 
-def _circle(lane: Lane[Any], start: int, count: int) -> list[list[int]]:
-    present = [start + i for i, there in enumerate(lane.occupied()[:count]) if there]
-    rows = range(start, start + count)
+def _circle(lane: Lane[Any], start: int, count: int) -> list[list[tuple[int, bool]]]:
     if not lane.layout.cross_frame:
-        return [[row] for row in rows]
-    return [present if row in present else [row] for row in rows]
+        return [[(start + i, True)] for i in range(count)]
+    there = lane.occupied()[:count]
+    seen = [[i == j or (there[i] and there[j]) for j in range(count)] for i in range(count)]
+    # What is closed points to the row itself: a closed NaN would still be one, as 0 * NaN is.
+    return [[(start + (j if seen[i][j] else i), seen[i][j]) for j in range(count)] for i in range(count)]
 
 
 def gather(value: Tensor, index: Tensor) -> Tensor:

@@ -132,6 +132,8 @@ class Lane(Generic[Tag]):
 
     def __init__(self, layout: Layout, prepared: Prepared, device: torch.device | str = "cpu") -> None:
         """Lay out the rows as bubbles: finite, harmless, and never given to a caller."""
+        if layout.negative_rows and not prepared.negative:
+            raise ValueError(f"guidance {layout.guidance} needs the negative prompt's conditioning")
         self.layout = layout
         self.groups: list[Group[Tag] | None] = [None] * layout.stages
         self._loaded: list[Prepared | None] = [None] * layout.stages
