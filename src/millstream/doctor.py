@@ -14,7 +14,6 @@ from millstream.errors import MillstreamError
 from millstream.params import ModelConfig
 
 REQUIRED = ("torch", "diffusers", "transformers", "av")
-OPTIONAL = ("openvino", "tensorrt")
 
 
 @dataclass(frozen=True)
@@ -47,23 +46,23 @@ def run(options: argparse.Namespace) -> int:
 def examine() -> Iterator[Finding]:
     """Look at everything, in order. Where a required library is missing, what needs it is left out."""
     yield Finding("python", platform.python_version())
-    libraries = [library(name, required=True) for name in REQUIRED]
+    libraries = [library(name) for name in REQUIRED]
     yield from libraries
-    yield from (library(name) for name in OPTIONAL)
     yield hub_cache()
     if all(finding.fine for finding in libraries):
         yield from devices()
+        yield Finding("back end", "eager (PyTorch as it is); this version has no other")
         yield codec("libx264", required=True)
         yield from (codec(name) for name in ("libvpx-vp9", "aac", "libopus"))
         yield embedded_model()
 
 
-def library(name: str, required: bool = False) -> Finding:
-    """An installed package by its version."""
+def library(name: str) -> Finding:
+    """A package that the main job needs, by its version."""
     try:
-        return Finding(name, version(name), required=required)
+        return Finding(name, version(name), required=True)
     except PackageNotFoundError:
-        return Finding(name, None, f"{sys.executable} -m pip install {name}", required)
+        return Finding(name, None, f"{sys.executable} -m pip install {name}", required=True)
 
 
 def codec(name: str, required: bool = False) -> Finding:
