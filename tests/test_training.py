@@ -1,0 +1,148 @@
+import numpy as np
+import pytest
+import torch
+from numpy.random import default_rng
+from torch import nn
+
+from training import captions, crops, denoiser, loop, shapes, styles, tokenizer
+
+SIZES = [(64, 64), (48, 80), (33, 57)]
+
+
+def picture(height: int = 64, width: int = 64) -> np.ndarray:
+    """Smooth colours with an edge and some grain."""
+    rng = default_rng(0)
+    y, x = np.mgrid[:height, :width]
+    planes = np.stack([x * 255 / width, y * 255 / height, np.where(x + y > height, 200, 30)], axis=2)
+    return np.clip(planes + rng.normal(0, 6, planes.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("style", styles.STYLES)
+def test_style_is_a_picture_of_the_same_size_and_always_the_same(style):
+    for size in SIZES:
+        source = picture(*size)
+        before = source.copy()
+        made = styles.apply(style, source)
+        assert made.shape == source.shape
+        assert made.dtype == np.uint8
+        assert np.array_equal(made, styles.apply(style, source))
+        assert np.array_equal(source, before)
+
+
+def test_styles_differ_from_the_picture_and_from_each_other():
+    source = crops.dead_leaves(crops.Library([[picture(200, 200)]], []), default_rng(1), 128)
+    source = np.rint(source.clip(0, 1) * 255).astype(np.uint8)
+    made = [source, *(styles.apply(style, source) for style in styles.STYLES)]
+    distances = [np.abs(a.astype(int) - b).mean() for i, a in enumerate(made) for b in made[:i]]
+    assert min(distances) > 4
+
+
+@pytest.mark.parametrize("style", ["night", "sepia", "watercolour", "neon", "comic"])
+def test_a_faint_change_of_light_changes_a_style_little(style):
+    source = picture()
+    brighter = np.clip(source.astype(int) + 2, 0, 255).astype(np.uint8)
+    change = np.abs(styles.apply(style, source).astype(int) - styles.apply(style, brighter)).mean()
+    assert change < 12
+
+
+def test_patterned_styles_repeat_every_32_pixels():
+    flat = np.full((96, 96, 3), 120, np.uint8)
+    for style in ("comic", "mosaic", "stained glass", "vaporwave"):
+        made = styles.apply(style, flat)
+        assert np.abs(made[32:64, 16:48].astype(int) - made[32:64, 48:80]).max() <= 1
+
+
+def test_crops_depend_on_their_number_alone():
+    drawing = np.dstack([picture(40, 40), np.full((40, 40), 255, np.uint8)])
+    shelf = crops.Library([[picture(90, 120)], [picture(70, 70)]], [drawing])
+    made = [crops.crop(shelf, index, 64) for index in range(40)]
+    assert all(one.shape == (64, 64, 3) and one.dtype == np.uint8 for one in made)
+    assert all(np.array_equal(made[index], crops.crop(shelf, index, 64)) for index in (0, 7, 39))
+    assert not np.array_equal(made[0], made[1])
+
+
+def test_every_caption_word_is_one_token():
+    words = tokenizer.build()
+    for word in captions.words():
+        if word.isalpha():
+            assert len(words(word).input_ids) == 3, word
+
+
+def test_prompts_are_lower_cased_padded_and_cut():
+    words = tokenizer.build()
+    assert words("Pencil SKETCH").input_ids == words("pencil  sketch").input_ids
+    ids = words(["", "sketch " * 60], padding="max_length", truncation=True).input_ids
+    assert [len(row) for row in ids] == [shapes.WORDS, shapes.WORDS]
+    assert ids[0] == [words.bos_token_id] + [words.eos_token_id] * (shapes.WORDS - 1)
+    assert ids[1][-1] == words.eos_token_id
+
+
+def test_tokenizer_survives_its_files(tmp_path):
+    words = tokenizer.build()
+    tokenizer.save(words, tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == {"vocab.json", "merges.txt", "tokenizer_config.json"}
+    loaded = type(words).from_pretrained(tmp_path)
+    for text in ("a pencil sketch, detailed", "zebra é 42 🙂", ""):
+        assert loaded(text).input_ids == words(text).input_ids
+    assert loaded.model_max_length == shapes.WORDS
+
+
+def test_captions_name_their_style_and_held_out_phrases_are_new():
+    rng = default_rng(3)
+    for style, phrases in captions.PHRASES.items():
+        drawn = [captions.caption(style, rng) for _ in range(30)]
+        assert all(any(phrase in text for phrase in phrases) for text in drawn)
+        assert not set(phrases) & set(captions.HELD_OUT[style])
+    assert captions.PHRASES.keys() == captions.HELD_OUT.keys() == styles.STYLES.keys()
+    assert "" in {captions.caption(None, rng) for _ in range(200)}
+
+
+def test_photographs_are_noised_at_high_timesteps_alone():
+    rng = default_rng(4)
+    share = [denoiser.starts_from_source(np.full(4000, time), rng).mean() for time in (0, 259, 279, 340, 400, 999)]
+    assert share[:3] == [0, 0, 0]
+    assert 0.3 < share[3] < 0.6
+    assert share[4:] == pytest.approx([0.875, 0.875], abs=0.03)
+
+
+def test_half_the_timesteps_are_near_the_defaults():
+    times = denoiser.draw_times(default_rng(5), 20000)
+    assert times.min() >= 0
+    assert times.max() <= 999
+    near = (abs(times - 499) <= 20) | (abs(times - 259) <= 20)
+    assert near.mean() == pytest.approx(0.5 + 0.5 * 82 / 1000, abs=0.02)
+
+
+def test_noise_leaves_most_of_a_latent_at_the_default_timestep():
+    alphas = shapes.scheduler().alphas_cumprod
+    assert alphas[0] > 0.999
+    assert 0.5 < alphas[499] < 0.9
+    assert (alphas.diff() < 0).all()
+
+
+def tiny(path, steps):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 1, 3))
+    trainer = loop.Trainer(model, loop.Plan(steps=steps, rate=1e-2, save_every=2, warm_up=2), path)
+
+    def loss(step):
+        data = torch.randn((2, 3, 8, 8), generator=loop.generator(7, step)).to(loop.DEVICE)
+        return model(data).square().mean()
+
+    return trainer, loss
+
+
+def test_a_run_that_stopped_ends_in_the_same_weights(tmp_path):
+    whole, loss = tiny(tmp_path / "whole.pt", 8)
+    whole.fit(loss)
+    first, loss = tiny(tmp_path / "parts.pt", 8)
+    first.fit(loss, stop_at=3)
+    second, loss = tiny(tmp_path / "parts.pt", 8)
+    assert second.step == 3
+    second.fit(loss)
+    for name in ("whole.pt", "parts.pt"):
+        assert (tmp_path / name).exists()
+    one, other = (loop.averaged_weights(tmp_path / name) for name in ("whole.pt", "parts.pt"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    assert all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), second.model.parameters(), strict=True))

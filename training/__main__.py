@@ -1,0 +1,22 @@
+"""`python -m training`: everything, from the packages to the folder that ships. Stops and starts again where it was."""
+
+from training import autoencoder, data, decoder, denoiser, evaluate, export, latents, pack, pools
+
+
+def main() -> None:
+    """Run every stage; the pool and its latents are made once, the networks resume from their last save."""
+    if not pack.PACK.exists():
+        data.main()
+    if not (pools.POOL / "which.npy").exists():
+        pools.build(pools.POOL, pools.COUNT)
+    autoencoder.main()
+    if not latents.SCALING.exists():
+        latents.main()
+    decoder.main()
+    denoiser.main()
+    export.main()
+    evaluate.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""The training loop that autoencoder and denoiser share: seeded, resumable, logged, on a CPU or a GPU.
+
+Every random draw of step k comes from (seed, k), so a run that stopped and went on ends in the same weights as one that
+did not stop.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+FORMAT = torch.channels_last
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how fast: optimiser steps, top learning rate, decay of the weight average, steps between saves."""
+
+    steps: int
+    rate: float
+    average: float = 0.998
+    save_every: int = 100
+    warm_up: int = 100
+
+
+def rate_at(plan: Plan, step: int) -> float:
+    """Linear warm-up, then a cosine down to a fiftieth of the top rate."""
+    warm = min(1.0, (step + 1) / plan.warm_up)
+    return plan.rate * warm * (0.02 + 0.49 * (1 + math.cos(math.pi * step / plan.steps)))
+
+
+def autocast() -> torch.autocast:
+    """bfloat16 where it is fast: on a GPU, and on CPUs that have the instructions."""
+    return torch.autocast(DEVICE.type, torch.bfloat16)
+
+
+def generator(seed: int, step: int) -> torch.Generator:
+    """The random numbers of one step, on the CPU so that every device draws the same."""
+    return torch.Generator().manual_seed(seed * 10_000_019 + step)
+
+
+class Trainer:
+    """Optimises `model` with AdamW; keeps an exponential average of its weights; saves and resumes `path`."""
+
+    def __init__(self, model: nn.Module, plan: Plan, path: Path) -> None:
+        self.model = model.to(DEVICE, memory_format=FORMAT)  # type: ignore[call-overload]
+        self.plan, self.path, self.step = plan, path, 0
+        self.optimiser = torch.optim.AdamW(self.model.parameters(), plan.rate, betas=(0.9, 0.99), weight_decay=1e-4)
+        average = get_ema_multi_avg_fn(plan.average)  # type: ignore[no-untyped-call]
+        self.averaged = AveragedModel(self.model, multi_avg_fn=average)
+        if path.exists():
+            self._restore(torch.load(path, map_location=DEVICE, weights_only=True))
+
+    def fit(self, loss: Callable[[int], Tensor], stop_at: int | None = None) -> None:
+        """Train to the end of the plan (or to step `stop_at`); `loss` gives a step's mean loss."""
+        last, began, total = min(stop_at or self.plan.steps, self.plan.steps), time.monotonic(), 0.0
+        while self.step < last:
+            total += self._advance(loss(self.step))
+            if self.step % self.plan.save_every == 0 or self.step == last:
+                pace = (time.monotonic() - began) / self.plan.save_every
+                print(f"step {self.step} loss {total / self.plan.save_every:.4f} {pace:.3f} s/step", flush=True)
+                began, total = time.monotonic(), 0.0
+                self.save()
+
+    def _advance(self, loss: Tensor) -> float:
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate_at(self.plan, self.step)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step()
+        self.averaged.update_parameters(self.model)
+        self.step += 1
+        return float(loss.detach())
+
+    def save(self) -> None:
+        """Write the whole state, so that a stop at any moment leaves the last good one."""
+        parts = {"model": self.model, "averaged": self.averaged, "optimiser": self.optimiser}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_suffix(".part")
+        torch.save({"step": self.step, **{name: part.state_dict() for name, part in parts.items()}}, partial)
+        partial.replace(self.path)
+
+    def _restore(self, state: dict[str, dict[str, Tensor]]) -> None:
+        self.step = int(state["step"])  # type: ignore[call-overload]
+        self.model.load_state_dict(state["model"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+
+def averaged_weights(path: Path) -> dict[str, Tensor]:
+    """The averaged weights of a saved run, by the model's own names."""
+    state = torch.load(path, map_location="cpu", weights_only=True)["averaged"]
+    return {name.removeprefix("module."): value for name, value in state.items() if name != "n_averaged"}
