@@ -9,7 +9,7 @@ from diffusers import AutoencoderTiny, DiffusionPipeline, LCMScheduler, UNet2DCo
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from millstream import embedded
-from training import evaluate, styles
+from training import captions, evaluate, styles, tokenizer
 from training.autoencoder import psnr
 
 FOLDER = embedded.path()
@@ -45,6 +45,13 @@ def test_its_parts_fit_each_other(model):
     assert len(pipeline.tokenizer) == text.vocab_size
     assert pipeline.scheduler.config.prediction_type == "epsilon"
     assert unet.resnet_time_scale_shift == "default"
+
+
+def test_its_words_have_the_numbers_that_training_keeps(model):
+    kept = tokenizer.build()
+    assert model.pipeline.tokenizer.get_vocab() == kept.get_vocab()
+    for word in captions.words():
+        assert model.pipeline.tokenizer(word).input_ids == kept(word).input_ids
 
 
 def test_it_is_small_and_holds_safetensors_in_half_precision():

@@ -19,7 +19,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from training import captions, latents, loop, pack, pools, shapes, styles, tokenizer
 
 CHECKPOINT = pack.WORK / "denoiser.pt"
-PLAN = loop.Plan(steps=6000, rate=1e-3)
+PLAN = loop.Plan(steps=7000, rate=1e-3)
 SEED = 2
 BATCH = 16  # patches of 16x16 latents; whole latents of 32x32 come a quarter as many
 SMALL_UNTIL = 0.9  # share of the steps on patches
