@@ -44,10 +44,10 @@ TRAINING = """
 `python -m training` makes everything anew: crops and procedural styles (OpenCV and NumPy), the autoencoder ({ae_steps}
 steps of {ae_batch} patches of {side}x{side}), its decoder alone ({decoder_steps} steps), then denoiser and text encoder
 together ({steps} steps of {batch} latents). This first version had about an hour and a half on two busy CPU cores:
-styles are softer than their targets, and fine texture is lost. Its recipe was settled on the way: the first 500 steps of the
-autoencoder used patches of 128x128, the halftone, tiles and scan lines were made coarser at its step 3000, and the
-denoiser's plan was made longer at steps 2600 and 6000, with the learning rate's cosine begun again; a few words of the
-vocabulary changed their numbers there.
+styles are softer than their targets, and fine texture is lost. Its recipe was settled on the way: the first 500 steps
+of the autoencoder used patches of 128x128, the halftone, tiles and scan lines were made coarser at its step 3000, and
+the denoiser's plan was made longer at steps 2600 and 6000, with the learning rate's cosine begun again; a few words of
+the vocabulary changed their numbers there.
 """
 
 LIMITS = """
