@@ -13,7 +13,7 @@ setup: .venv/.ready
 
 run: setup
 	mkdir -p out
-	.venv/bin/millstream convert demo out/demo.mp4 --prompt "ink drawing"
+	.venv/bin/millstream convert demo out/demo.mp4 --prompt "stained glass"
 
 test: setup
 	.venv/bin/ruff check .

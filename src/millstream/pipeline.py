@@ -23,7 +23,7 @@ from millstream.queues import ahead
 class Stream:
     """One stream of pictures through a model.
 
-    >>> with Stream.open("embedded", StreamConfig(steps=2), Params(prompt="ink drawing")) as stream:
+    >>> with Stream.open("embedded", StreamConfig(steps=2), Params(prompt="stained glass")) as stream:
     ...     for frame in stream.run("bikes.mp4"):
     ...         show(frame.pixels)
     """

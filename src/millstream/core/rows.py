@@ -142,13 +142,17 @@ class Lane(Generic[Tag]):
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(*shape, device=device, dtype=prepared.noise.dtype)
 
+        def latents() -> Tensor:
+            # Convolutions are faster so, and keep it; the encoder's output comes so too.
+            return zeros(rows, c, h, w).contiguous(memory_format=torch.channels_last)
+
         def like(cond: Conditioning, count: int) -> Conditioning:
             return {k: v.to(device).repeat(count, *[1] * (v.ndim - 1)) for k, v in cond.items()}
 
         self.rows = Rows(
-            x=zeros(rows, c, h, w),
-            reference=zeros(rows, c, h, w),
-            noise=zeros(rows, c, h, w),
+            x=latents(),
+            reference=latents(),
+            noise=latents(),
             t=zeros(rows),
             coefficients=zeros(rows, len(Coefficients._fields)),
             cond=like(prepared.cond, rows),
