@@ -5,10 +5,8 @@ from time import monotonic
 
 import numpy as np
 import pytest
-import torch
 
-from millstream import Frame, MillstreamError, ModelError, Params, Stream, StreamConfig
-from millstream.live import _percentiles
+from millstream import BadInputError, Frame, MillstreamError, ModelError, Params, Stream, StreamConfig
 from millstream.models import load_model
 from millstream.params import ModelConfig
 from tests import tiny
@@ -103,20 +101,43 @@ def test_ages_are_measured_from_capture(model):
     assert 5000 <= stats.age_ms_p50 < 5000 + LIMIT * 1000
 
 
-@pytest.mark.parametrize("count", [2, 3, 50, 1000])
-def test_percentiles_are_numpys(count):
-    ages = np.random.default_rng(count).random(count)
-    expected = np.percentile(ages * 1000, [50, 95, 99])
-    assert np.allclose(_percentiles(list(ages)), expected)
+def test_percentiles_of_age(model):
+    with Stream.open(model, StreamConfig(**SIZE, stall="hold")) as stream:
+        stream.submit(picture(0))
+        assert stream.drain()
+        live = stream._running()
+        live._ages.clear()
+        assert live.stats().age_ms_p50 is None
+        live._ages.extend(i / 1000 for i in range(101))
+        stats = live.stats()
+    assert np.allclose([stats.age_ms_p50, stats.age_ms_p95, stats.age_ms_p99], [50, 95, 99])
 
 
-def test_what_stops_the_worker_is_said(tmp_path):
-    network = tiny.unet(in_channels=6, out_channels=6)
-    with torch.no_grad():
-        network.conv_out.bias.fill_(float("nan"))
-    parts = network, tiny.autoencoder_tiny(channels=6, levels=3), tiny.text_encoder()
-    folder = tiny.make("nan", *parts, tiny.GENTLE, root=tmp_path)
-    with Stream.open(str(folder), StreamConfig(**SIZE)) as stream:
+def test_pictures_are_read_as_everywhere_and_refused_at_once(model):
+    with Stream.open(model, StreamConfig(**SIZE, stall="hold")) as stream:
+        expected = [frame.pixels for frame in stream.run([picture(0)[..., 0], picture(0) / 255.0])]
+        for i, pixels in enumerate((picture(0)[..., 0], picture(0) / 255.0)):
+            stream.submit(pixels)
+            assert np.array_equal(wait_for(stream, lambda f, i=i: f.id == i).pixels, expected[i])
+        for wrong in (np.zeros((4, 4, 7), np.uint8), picture(0) * 1.0, "picture.png"):
+            with pytest.raises(BadInputError, match="give"):
+                stream.submit(wrong)
+        stream.submit(picture(1))
+        assert wait_for(stream, lambda f: True).id == 2
+
+
+def test_an_array_used_again_by_its_camera_does_no_harm(model):
+    buffer = picture(0).copy()
+    with Stream.open(model, StreamConfig(**SIZE, stall="hold")) as stream:
+        expected = next(iter(stream.run([picture(0)]))).pixels
+    with Stream.open(model, StreamConfig(**SIZE, stall="hold")) as stream:
+        stream.submit(buffer)
+        buffer[:] = 0
+        assert np.array_equal(wait_for(stream, lambda f: True).pixels, expected)
+
+
+def test_what_stops_the_worker_is_said():
+    with Stream.open(str(tiny.broken()), StreamConfig(**SIZE)) as stream:
         stream.submit(picture(0))
         with pytest.raises(ModelError, match="NaN"):
             wait_for(stream, lambda frame: True)

@@ -90,6 +90,15 @@ def small() -> Path:
     return make("small", *parts, text_encoder(max_position_embeddings=24), GENTLE)
 
 
+@cache
+def broken() -> Path:
+    """A small-latent model whose numbers are no picture."""
+    network = unet(in_channels=6, out_channels=6, sample_size=8)
+    network.conv_out.weight.data.fill_(float("nan"))
+    parts = network, autoencoder_tiny(channels=6, levels=3)
+    return make("broken", *parts, text_encoder(max_position_embeddings=24), GENTLE)
+
+
 SD2 = {"attention_head_dim": [2, 4], "use_linear_projection": True, "upcast_attention": True}
 
 

@@ -122,6 +122,7 @@ def txt2img(options: Namespace) -> int:
     check(Params, {"seed": settings.params.seed + options.count - 1})
     _refuse_target(options.output, SourceInfo(1, 1, frames=options.count))
 
+    from millstream import pipeline  # noqa: PLC0415
     from millstream.engine import Engine  # noqa: PLC0415
     from millstream.feed import Feed, offline  # noqa: PLC0415
     from millstream.models import load_model  # noqa: PLC0415
@@ -129,7 +130,8 @@ def txt2img(options: Namespace) -> int:
     engine = Engine(load_model(settings.model))
     session = engine.open(settings.config, settings.params)
     pictures = offline(Feed(engine, session), _seeds(session, options.count))
-    done = follow(_written(pictures, options.output, _slides(session.config, options.count)), options.count)
+    written = pipeline.write(pictures, _slides(session.config, options.count), options.output)
+    done = follow(written, options.count)
     return _report(options, settings, session.config, done)
 
 
@@ -171,13 +173,6 @@ def _seeds(session: "Session", count: int) -> Iterator[Frame]:
 def _slides(config: StreamConfig, count: int) -> SourceInfo:
     assert config.width and config.height
     return SourceInfo(config.width, config.height, rate=SLIDES, frames=count, duration=count / SLIDES)
-
-
-def _written(frames: Iterator[Frame], target: str, like: SourceInfo) -> Generator[Frame]:
-    with open_sink(target, like) as sink:
-        for frame in frames:
-            sink.write(frame)
-            yield frame
 
 
 def _sized(config: StreamConfig, model: "Model", info: SourceInfo) -> StreamConfig:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import groupby, islice
 from threading import Lock
 from typing import Any
@@ -21,6 +22,8 @@ from millstream.frame import Frame
 from millstream.models import Model
 from millstream.params import Params, StreamConfig, WeightedPrompt, check
 
+KEPT_SEEDS = 4
+
 
 class Session:
     """One stream on a device: its rows, and the parameters that the next frames enter with.
@@ -35,16 +38,23 @@ class Session:
         self.layout = Layout(
             stages=config.steps,
             frames=config.frame_buffer,
-            shape=_latent_shape(model, self.config),
+            shape=(model.channels, self.size[1] // model.factor, self.size[0] // model.factor),
             guidance=config.guidance,
             cross_frame=config.cross_frame,
         )
         self.params = params
+        self._noise = lru_cache(KEPT_SEEDS)(self._draw_noise)
         self.prepared = self._prepare(params, version=1)
         self.lane: Lane[Frame] = Lane(self.layout, self.prepared, model.device)
         self._changing = Lock()
         self._claimed = Lock()
         self._steer = False
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of its pictures."""
+        assert self.config.width and self.config.height
+        return self.config.width, self.config.height
 
     @property
     def version(self) -> int:
@@ -116,10 +126,7 @@ class Session:
             raise BadInputError(f"t_index: give {steps} values, one a step (got {len(params.t_index)})")
         return levels_from_t_index(params.t_index, levels)
 
-    def _noise(self, seed: int) -> Float[Tensor, "stages c h w"]:
-        kept: Prepared | None = getattr(self, "prepared", None)
-        if kept is not None and kept.seed == seed:
-            return kept.noise
+    def _draw_noise(self, seed: int) -> Float[Tensor, "stages c h w"]:
         return stage_noise(seed, self.layout.stages, self.layout.shape).to(self.model.device)
 
     def _negative(self, params: Params) -> Conditioning:
@@ -190,11 +197,6 @@ def resolve(config: StreamConfig, model: Model) -> StreamConfig:
     return config.model_copy(update={"width": width, "height": height})
 
 
-def _latent_shape(model: Model, config: StreamConfig) -> tuple[int, int, int]:
-    assert config.width and config.height
-    return model.channels, config.height // model.factor, config.width // model.factor
-
-
 def _agreeing(sessions: Iterable[Session]) -> list[list[Session]]:
     """Sessions whose rows can share a call."""
     shape = {session: session.layout.shape for session in sessions}
@@ -202,9 +204,9 @@ def _agreeing(sessions: Iterable[Session]) -> list[list[Session]]:
 
 
 def _pixels(frame: Frame, session: Session) -> UInt8[np.ndarray, "h w 3"]:
-    wanted = (session.config.height, session.config.width, 3)
-    if frame.pixels.shape != wanted:
-        raise BadInputError(f"frame {frame.id}: expected {wanted[1]}x{wanted[0]} RGB, got shape {frame.pixels.shape}")
+    width, height = session.size
+    if frame.pixels.shape != (height, width, 3):
+        raise BadInputError(f"frame {frame.id}: expected {width}x{height} RGB, got shape {frame.pixels.shape}")
     return frame.pixels
 
 

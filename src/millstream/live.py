@@ -7,15 +7,17 @@ ticks, however slow the source. Where the source has stalled the last frame is s
 
 from collections import deque
 from dataclasses import dataclass, replace
-from statistics import quantiles
 from threading import Event, Lock, Thread
 from time import monotonic
+
+import numpy as np
 
 from millstream.engine import Engine, Session
 from millstream.errors import MillstreamError
 from millstream.feed import Feed
 from millstream.frame import Frame, Pixels
-from millstream.media.fit import fit
+from millstream.media.arrays import rgb_of_array
+from millstream.media.fit import fit_frame
 from millstream.queues import Mailbox
 
 STALLED = 0.25  # seconds without a new picture after which the source counts as stalled
@@ -59,11 +61,11 @@ class Live:
     def submit(self, picture: Frame | Pixels) -> None:
         """Leave a picture; an array is numbered and gets the time of this moment."""
         self._raise()
+        pixels = rgb_of_array(picture.pixels if isinstance(picture, Frame) else picture)
         with self._submitting:
-            if not isinstance(picture, Frame):
-                picture = Frame(self._submitted, picture, monotonic())
+            frame = picture if isinstance(picture, Frame) else Frame(self._submitted, pixels, monotonic())
             self._submitted += 1
-            self._inbox.put(picture)
+            self._inbox.put(replace(frame, pixels=pixels))
 
     def poll(self, timeout: float = 0.0) -> Frame | None:
         """The newest finished picture not yet seen."""
@@ -85,7 +87,8 @@ class Live:
 
     def stats(self) -> LiveStats:
         """Counts and ages up to now."""
-        p50, p95, p99 = _percentiles(list(self._ages))
+        ages = np.array(self._ages) * 1000
+        p50, p95, p99 = np.percentile(ages, (50, 95, 99)).tolist() if len(ages) else (None, None, None)
         return LiveStats(
             self._submitted,
             self._finished,
@@ -131,7 +134,7 @@ class Live:
         """The newest picture; the last one again where the source has stalled; None for a bubble or nothing."""
         found = self._inbox.take(1, self._patience())
         if found:
-            self._last = self._fitted(found[0])
+            self._last = fit_frame(found[0], self._session.size)
         elif self._drained is not None or self._feed.busy or self._session.config.stall == "hold":
             return None
         return self._last
@@ -142,11 +145,6 @@ class Live:
             return 0.0
         holding = self._session.config.stall == "hold" or self._last is None
         return None if holding and not self._feed.incomplete else STALLED
-
-    def _fitted(self, frame: Frame) -> Frame:
-        width, height = self._session.config.width, self._session.config.height
-        assert width and height
-        return replace(frame, pixels=fit(frame.pixels, width, height))
 
     def _finish(self, output: Frame) -> None:
         self._finished += 1
@@ -163,12 +161,3 @@ class Live:
             raise self._error
         if self._closing:
             raise MillstreamError("the stream is closed: open a new one")
-
-
-def _percentiles(ages: list[float]) -> tuple[float | None, float | None, float | None]:
-    """Percentiles 50, 95 and 99, in milliseconds."""
-    if len(ages) < 2:
-        only = ages[0] * 1000 if ages else None
-        return only, only, only
-    cuts = quantiles(ages, n=100, method="inclusive")
-    return cuts[49] * 1000, cuts[94] * 1000, cuts[98] * 1000

@@ -1,7 +1,6 @@
 """A stream: source, queue, engine, queue, sink. Offline nothing is lost; live the newest wins."""
 
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import replace
 from itertools import count as counting
 from pathlib import Path
 from types import TracebackType
@@ -12,9 +11,9 @@ from millstream.errors import BadInputError
 from millstream.feed import Feed, offline
 from millstream.frame import NO_PIXELS, Frame, Pixels
 from millstream.live import Live, LiveStats
-from millstream.media.fit import fit
+from millstream.media.fit import fit_frame
 from millstream.media.sinks import open_sink
-from millstream.media.sources import Source, open_source
+from millstream.media.sources import Source, SourceInfo, open_source
 from millstream.models import Model, load_model
 from millstream.params import ModelConfig, Params, StreamConfig
 from millstream.queues import ahead
@@ -75,7 +74,7 @@ class Stream:
         """
         opened = source if isinstance(source, Source) else open_source(source)
         try:
-            with ahead(self._fitted(opened)) as frames:
+            with ahead(fit_frame(frame, self._session.size) for frame in opened) as frames:
                 yield from offline(Feed(self._engine, self._session), frames)
         finally:
             opened.close()
@@ -126,20 +125,19 @@ class Stream:
             self._live = Live(self._engine, self._session)
         return self._live
 
-    def _fitted(self, source: Source) -> Iterator[Frame]:
-        width, height = self.config.width, self.config.height
-        assert width and height
-        for frame in source:
-            yield replace(frame, pixels=fit(frame.pixels, width, height))
-
 
 def convert(stream: Stream, source: Source, target: str | Path) -> Generator[Frame]:
-    """Send `source` through `stream` into the file or folder `target`; give each frame once it is written.
+    """Send `source` through `stream` into the file or folder `target`. See `write`."""
+    return write(stream.run(source), source.info, target)
 
-    Reading, the engine and writing each run in a thread of their own. Stopping half-way (closing the generator)
-    leaves a playable file of what was done; an error leaves what stood at `target` untouched.
+
+def write(frames: Iterable[Frame], like: SourceInfo, target: str | Path) -> Generator[Frame]:
+    """Write frames to `target`, with rate, length and sound of `like`; give each once it is written.
+
+    The frames are made in a thread of their own. Stopping half-way (closing the generator) leaves a playable file of
+    what was done; an error leaves what stood at `target` untouched.
     """
-    with open_sink(target, source.info) as sink, ahead(stream.run(source)) as frames:
-        for frame in frames:
+    with open_sink(target, like) as sink, ahead(frames) as made:
+        for frame in made:
             sink.write(frame)
             yield frame

@@ -6,7 +6,8 @@ bias that closes bubbles and padding. Rows run under the negative prompt attend 
 """
 
 from collections.abc import Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,44 +16,49 @@ from millstream.core.rows import Conditioning, Lane
 
 NEIGHBOURS = "neighbours"
 NEIGHBOUR_BIAS = "neighbour_bias"
+KEPT = 64  # occupations of a batch whose tables are kept
+
+
+class Circle(NamedTuple):
+    """Rows that may attend to one another: all of a lane, or those of it run under the negative prompt."""
+
+    occupied: tuple[bool, ...]
+    cross_frame: bool
 
 
 def neighbours(lanes: Sequence[Lane[Any]]) -> Conditioning:
     """Index (rows, width) and additive bias (rows, width) of the rows each row attends to.
 
-    Empty where no lane uses cross-frame attention, so that the network keeps its plain form.
+    Empty where no lane uses cross-frame attention, so that the network keeps its plain form. The width does not depend
+    on which rows are bubbles, so shapes stay while a stream warms up and drains.
     """
     if not any(lane.layout.cross_frame for lane in lanes):
         return {}
-    circles = _circles(lanes)
-    width = max(map(len, circles))
-    padded = [circle + [(row, False)] * (width - len(circle)) for row, circle in enumerate(circles)]
-    index = [[other for other, _ in circle] for circle in padded]
-    bias = [[0.0 if seen else float("-inf") for _, seen in circle] for circle in padded]
-    device = lanes[0].rows.x.device
-    return {
-        NEIGHBOURS: torch.tensor(index, device=device),
-        NEIGHBOUR_BIAS: torch.tensor(bias, device=device),
-    }
+    whole = [(lane, lane.layout.rows) for lane in lanes]
+    negative = [(lane, lane.layout.negative_rows) for lane in lanes]
+    circles = (Circle(tuple(lane.occupied()[:n]), lane.layout.cross_frame) for lane, n in [*whole, *negative])
+    index, bias = _tables(tuple(circles), lanes[0].rows.x.device)
+    return {NEIGHBOURS: index, NEIGHBOUR_BIAS: bias}
 
 
-def _circles(lanes: Sequence[Lane[Any]]) -> list[list[tuple[int, bool]]]:
-    """For each row of the denoiser call, the rows of its own lane, and whether it attends to them.
+@lru_cache(KEPT)
+def _tables(circles: tuple[Circle, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Kept, for new tensors each tick would make the device wait for the host."""
+    views: list[list[tuple[int, bool]]] = []
+    for circle in circles:
+        views += _views(circle, len(views))
+    width = max(map(len, views))
+    padded = [view + [(row, False)] * (width - len(view)) for row, view in enumerate(views)]
+    index = [[other for other, _ in view] for view in padded]
+    bias = [[0.0 if seen else float("-inf") for _, seen in view] for view in padded]
+    return torch.tensor(index, device=device), torch.tensor(bias, device=device)
 
-    Their number does not depend on which rows are bubbles, so shapes stay while a stream warms up and drains.
-    """
-    circles: list[list[tuple[int, bool]]] = []
-    for lane in lanes:
-        circles += _circle(lane, len(circles), lane.layout.rows)
-    for lane in lanes:
-        circles += _circle(lane, len(circles), lane.layout.negative_rows)
-    return circles
 
-
-def _circle(lane: Lane[Any], start: int, count: int) -> list[list[tuple[int, bool]]]:
-    if not lane.layout.cross_frame:
+def _views(circle: Circle, start: int) -> list[list[tuple[int, bool]]]:
+    """For each row of a circle whose first row is `start`, the rows it may attend to, and whether it does."""
+    there, count = circle.occupied, len(circle.occupied)
+    if not circle.cross_frame:
         return [[(start + i, True)] for i in range(count)]
-    there = lane.occupied()[:count]
     seen = [[i == j or (there[i] and there[j]) for j in range(count)] for i in range(count)]
     # What is closed points to the row itself: a closed NaN would still be one, as 0 * NaN is.
     return [[(start + (j if seen[i][j] else i), seen[i][j]) for j in range(count)] for i in range(count)]

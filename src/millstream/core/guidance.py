@@ -11,7 +11,7 @@ negative prompt at the row's own stage; no guidance is gamma = 1. So a mode is t
 which rows are run a second time under the negative prompt.
 """
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,8 +21,16 @@ from millstream.errors import BadInputError
 Mode = Literal["none", "full", "self-negative", "one-time-negative"]
 
 
-def guidance_weights(mode: Mode, gamma: float, delta: float, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights (g_c, g_r, g_x), each of the shape of `a`, of x0_c, the reference and x.
+class Weights(NamedTuple):
+    """Guided x0 = g_c*x0_c + g_r*reference + g_x*x."""
+
+    g_c: Tensor
+    g_r: Tensor
+    g_x: Tensor
+
+
+def guidance_weights(mode: Mode, gamma: float, delta: float, a: Tensor) -> Weights:
+    """Weights of the linear form, each of the shape of `a`.
 
     Raises BadInputError where delta != 1 meets a = 0: there the residual noise says nothing of x0.
     """
@@ -32,7 +40,7 @@ def guidance_weights(mode: Mode, gamma: float, delta: float, a: Tensor) -> tuple
     if spill and bool((a == 0).any()):
         raise BadInputError("delta: must be 1 for this model's noisiest step; lower strength or set delta to 1")
     g_x = spill / a if spill else torch.zeros_like(a)
-    return torch.full_like(a, gamma), torch.full_like(a, (1 - gamma) * delta), g_x
+    return Weights(torch.full_like(a, gamma), torch.full_like(a, (1 - gamma) * delta), g_x)
 
 
 def negative_rows(mode: Mode, stages: int, frames: int) -> int:

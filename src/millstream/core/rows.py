@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from millstream.core.guidance import Mode, guidance_weights, negative_rows
+from millstream.core.guidance import Mode, Weights, guidance_weights, negative_rows
 from millstream.core.noise import frame_noise, mix_noise
-from millstream.core.schedule import Coefficients, Stages
+from millstream.core.schedule import Stages
 
 Tag = TypeVar("Tag")
 
@@ -121,10 +121,15 @@ class Rows:
     x: Float[Tensor, "rows c h w"]
     reference: Float[Tensor, "rows c h w"]
     noise: Float[Tensor, "rows c h w"]
-    t: Float[Tensor, "rows"]
     coefficients: Float[Tensor, "rows columns"]
+    """The fields of `Stages`, then those of `Weights`."""
     cond: Conditioning
     negative: Conditioning
+
+    @property
+    def t(self) -> Float[Tensor, "rows"]:
+        """The network's time of every row."""
+        return self.coefficients[:, 0]
 
 
 class Lane(Generic[Tag]):
@@ -153,8 +158,7 @@ class Lane(Generic[Tag]):
             x=latents(),
             reference=latents(),
             noise=latents(),
-            t=zeros(rows),
-            coefficients=zeros(rows, len(Coefficients._fields)),
+            coefficients=zeros(rows, len(Stages._fields) + len(Weights._fields)),
             cond=like(prepared.cond, rows),
             negative=like(prepared.negative, layout.negative_rows),
         )
@@ -224,7 +228,6 @@ class Lane(Generic[Tag]):
         if self._loaded[stage] is prepared:
             return
         rows = slice(stage * m, (stage + 1) * m)
-        self.rows.t[rows] = float(prepared.stages.t[stage])
         self.rows.coefficients[rows] = self._coefficients(prepared, stage).to(self.rows.coefficients)
         if prepared.correlation == 1 and stage + 1 < self.layout.stages:
             self.rows.noise[rows] = prepared.noise[stage + 1]
@@ -242,7 +245,6 @@ class Lane(Generic[Tag]):
             self.rows.noise[stage * self.layout.frames + place] = prepared.noise_of(frame, stage + 1)
 
     def _coefficients(self, prepared: Prepared, stage: int) -> Float[Tensor, "columns"]:
-        s = prepared.stages
-        g_c, g_r, g_x = guidance_weights(self.layout.guidance, prepared.gamma, prepared.delta, s.a[stage : stage + 1])
-        level = torch.stack([s.a, s.b, s.p_x, s.p_o, s.c_skip, s.c_out, s.k_f, s.k_noise, s.k_eps])[:, stage]
-        return torch.cat([level, g_c, g_r, g_x])
+        level = Stages(*(column[stage : stage + 1] for column in prepared.stages))
+        weights = guidance_weights(self.layout.guidance, prepared.gamma, prepared.delta, level.a)
+        return torch.cat([*level, *weights])

@@ -49,13 +49,14 @@ class NoiseSchedule:
         return cls(1 - sigma, sigma, sigma * levels, "flow")
 
 
-class Coefficients(NamedTuple):
-    """The linear maps of one step, one entry a row; every field has shape (rows,) or (rows, 1, 1, 1).
+class Stages(NamedTuple):
+    """The network's time, and the linear maps of a step that follow from the noise level alone.
 
-    x0 = p_x*x + p_o*output;  guided = g_c*x0 + g_r*reference + g_x*x;  f = c_out*guided + c_skip*x;
-    next x = k_f*f + k_noise*noise + k_eps*(x - a*guided)/b.
+    x0 = p_x*x + p_o*output;  f = c_out*guided + c_skip*x;  next x = k_f*f + k_noise*noise + k_eps*(x - a*guided)/b.
+    One entry a stage, (n,) in float64; in a tick one entry a row, (rows, 1, 1, 1).
     """
 
+    t: Tensor
     a: Tensor
     b: Tensor
     p_x: Tensor
@@ -65,25 +66,6 @@ class Coefficients(NamedTuple):
     k_f: Tensor
     k_noise: Tensor
     k_eps: Tensor
-    g_c: Tensor
-    g_r: Tensor
-    g_x: Tensor
-
-
-@dataclass(frozen=True)
-class Stages:
-    """The n stages of a frame: the network's time and the coefficients of each, all of shape (n,), float64."""
-
-    t: Float[Tensor, "n"]
-    a: Float[Tensor, "n"]
-    b: Float[Tensor, "n"]
-    p_x: Float[Tensor, "n"]
-    p_o: Float[Tensor, "n"]
-    c_skip: Float[Tensor, "n"]
-    c_out: Float[Tensor, "n"]
-    k_f: Float[Tensor, "n"]
-    k_noise: Float[Tensor, "n"]
-    k_eps: Float[Tensor, "n"]
 
 
 def levels_from_strength(steps: int, strength: float, rule: Rule, levels: int = 1000) -> list[int]:

@@ -4,6 +4,7 @@ StreamDiffusion (arXiv 2312.12491), section 3.1 (Stream Batch) and 3.3 (residual
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -11,10 +12,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from millstream.core.crossframe import neighbours
+from millstream.core.guidance import Weights
 from millstream.core.rows import Conditioning, Denoiser, Group, Lane, Leaving, Rows
-from millstream.core.schedule import Coefficients
+from millstream.core.schedule import Stages
 
 Tag = TypeVar("Tag")
+
+KEPT = 64  # forms of a batch whose index is kept
 
 
 class Step(NamedTuple):
@@ -47,15 +51,17 @@ def step(denoise: Denoiser, lanes: Sequence[Rows], attention: Conditioning) -> S
     `attention` holds what cross-frame attention needs to know of the rows; empty where no stream uses it.
     """
     rows = join(lanes)
-    kept, companions = len(rows.x), companion_index(lanes)
+    counts = tuple((len(lane.x), _count(lane.negative)) for lane in lanes)
+    kept, companions = len(rows.x), companion_index(counts, rows.x.device)
     output = call(denoise, rows, companions, attention)
-    c = Coefficients(*(column[:, None, None, None] for column in rows.coefficients.unbind(1)))
+    columns = [column[:, None, None, None] for column in rows.coefficients.unbind(1)]
+    c, g = Stages(*columns[: len(Stages._fields)]), Weights(*columns[len(Stages._fields) :])
     clean = c.p_x * rows.x + c.p_o * output[:kept]
     reference = rows.reference
     if len(companions):
         negative = c.p_x[companions] * rows.x[companions] + c.p_o[companions] * output[kept:]
         reference = reference.index_copy(0, companions, negative)
-    guided = c.g_c * clean + c.g_r * reference + c.g_x * rows.x
+    guided = g.g_c * clean + g.g_r * reference + g.g_x * rows.x
     f = c.c_out * guided + c.c_skip * rows.x
     x_next = c.k_f * f + c.k_noise * rows.noise + c.k_eps * (rows.x - c.a * guided) / c.b
     return Step(f, x_next, reference)
@@ -80,21 +86,25 @@ def join(lanes: Sequence[Rows]) -> Rows:
         x=torch.cat([lane.x for lane in lanes]),
         reference=torch.cat([lane.reference for lane in lanes]),
         noise=torch.cat([lane.noise for lane in lanes]),
-        t=torch.cat([lane.t for lane in lanes]),
         coefficients=torch.cat([lane.coefficients for lane in lanes]),
         cond=_concatenate([lane.cond for lane in lanes]),
         negative=_concatenate(with_negative),
     )
 
 
-def companion_index(lanes: Sequence[Rows]) -> Tensor:
-    """Indices, among the rows of all lanes, of those run a second time under the negative prompt."""
+@lru_cache(KEPT)
+def companion_index(counts: tuple[tuple[int, int], ...], device: torch.device) -> Tensor:
+    """Indices, among the rows of all lanes, of those run a second time under the negative prompt.
+
+    `counts` are (rows, of them the first so many run twice) of each lane. Kept, for a new tensor each tick would make
+    the device wait for the host.
+    """
     index: list[int] = []
     start = 0
-    for lane in lanes:
-        index += range(start, start + _count(lane.negative))
-        start += len(lane.x)
-    return torch.tensor(index, dtype=torch.long, device=lanes[0].x.device)
+    for rows, negative in counts:
+        index += range(start, start + negative)
+        start += rows
+    return torch.tensor(index, dtype=torch.long, device=device)
 
 
 def _count(cond: Conditioning) -> int:

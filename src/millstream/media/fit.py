@@ -1,11 +1,12 @@
 """Bring a picture to the model's size, and choose that size."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
 
-from millstream.frame import Pixels
+from millstream.frame import Frame, Pixels
 
 
 def fit(pixels: Pixels, width: int, height: int) -> Pixels:
@@ -22,6 +23,11 @@ def fit(pixels: Pixels, width: int, height: int) -> Pixels:
     box = (left, top, left + width * scale, top + height * scale)
     resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS, box, reducing_gap=3.0)
     return np.array(resized)
+
+
+def fit_frame(frame: Frame, size: tuple[int, int]) -> Frame:
+    """The frame with its picture brought to (width, height)."""
+    return replace(frame, pixels=fit(frame.pixels, *size))
 
 
 def matching_size(width: int, height: int, area: int, multiple: int) -> tuple[int, int]:
