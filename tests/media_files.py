@@ -9,7 +9,10 @@ import av
 import numpy as np
 from av.video.stream import VideoStream
 
+from millstream.media.sources import open_source
+
 RED, GREEN, BLUE, YELLOW = (200, 40, 40), (40, 180, 60), (50, 60, 190), (220, 200, 60)
+COLOURS = np.array([RED, GREEN, BLUE, YELLOW], float)
 TICK = Fraction(1, 90_000)
 
 
@@ -108,3 +111,16 @@ def _tone(container: av.container.OutputContainer, start: float, codec: str = "a
         frame.sample_rate, frame.time_base, frame.pts = 48_000, Fraction(1, 48_000), round(start * 48_000) + i * 1000
         packets += stream.encode(frame)
     return packets + stream.encode(None)
+
+
+def frames_of(spec):
+    return list(open_source(spec))
+
+
+def assert_shows(pixels, expected, tolerance=2.0):
+    np.testing.assert_allclose(corners(pixels), expected, atol=tolerance)
+
+
+def assert_one_line(error):
+    message = str(error.value)
+    assert "\n" not in message and ";" in message

@@ -5,13 +5,13 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-import tiny
 from millstream.core.crossframe import NEIGHBOUR_BIAS, NEIGHBOURS
 from millstream.core.rows import Conditioning
 from millstream.errors import ModelError
 from millstream.models import Model, load_model
 from millstream.models.denoiser import UNetDenoiser
 from millstream.params import ModelConfig, WeightedPrompt
+from tests import tiny
 
 MODELS = [tiny.sd1, tiny.sd_turbo, tiny.lcm, tiny.small]
 SHAPES = [(1, 4, 4), (2, 8, 4), (5, 6, 10), (3, 16, 16), (7, 2, 2)]

@@ -4,8 +4,8 @@ from diffusers import AutoencoderKL, AutoencoderTiny
 from diffusers.image_processor import VaeImageProcessor
 from torch import Tensor
 
-import tiny
 from millstream.models.codec import Codec
+from tests import tiny
 
 KL = [(4, 4, {}), (8, 3, {"scaling_factor": 0.3}), (16, 2, {"scaling_factor": 0.36, "shift_factor": 0.12})]
 TINY = [(4, 4, {}), (6, 3, {"scaling_factor": 0.5}), (32, 2, {}), (16, 5, {}), (3, 1, {})]

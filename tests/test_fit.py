@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media_files import corners, quadrants
 from millstream.media.fit import fit, matching_size
+from tests.media_files import corners, quadrants
 
 
 def test_the_right_size_is_the_same_object():

@@ -11,14 +11,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-import checkpoint
-import tiny
 from millstream import embedded
 from millstream.core.schedule import NoiseSchedule
 from millstream.errors import ModelError
 from millstream.models import Model, load_model
 from millstream.models.schedule import make_scheduler, noise_schedule, recognise_rule
 from millstream.params import ModelConfig, WeightedPrompt
+from tests import checkpoint, tiny
 
 DIFFUSION = [tiny.sd1, tiny.sd_turbo, tiny.sd2_v, tiny.lcm, tiny.small]
 

@@ -8,11 +8,11 @@ from peft import LoraConfig
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-import tiny
 from millstream.errors import ModelError
 from millstream.models import Model, load_model
 from millstream.models.lora import is_lcm
 from millstream.params import Lora, ModelConfig
+from tests import tiny
 
 BLOCK = "down_blocks.0.attentions.0.transformer_blocks.0"
 UNET = [

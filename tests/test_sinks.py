@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from media_files import clip, corners, moving, noise, packets, quadrants, sound_seconds, write_video
 from millstream.errors import OutputError
 from millstream.frame import Frame
 from millstream.media.base import SourceInfo
 from millstream.media.sinks import open_sink
 from millstream.media.sources import open_source
+from tests.media_files import clip, corners, moving, noise, packets, quadrants, sound_seconds, write_video
 
 TICKS = {".mp4": 1e-5, ".mov": 1e-5, ".mkv": 1e-3, ".webm": 1e-3, ".gif": 1e-2}
 LIKE = SourceInfo(96, 64, Fraction(25))
@@ -327,7 +327,7 @@ from millstream.errors import OutputError
 from millstream.frame import Frame
 from millstream.media.base import SourceInfo
 from millstream.media.sinks import open_sink
-from media_files import noise
+from tests.media_files import noise
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
@@ -352,7 +352,7 @@ def test_no_room_is_one_line_and_leaves_the_older_file(tmp_path, name, limit):
         capture_output=True,
         text=True,
         check=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
     )
     assert done.stdout.count("\n") == 1, done.stdout + done.stderr
     assert name in done.stdout and "free some space" in done.stdout

@@ -6,10 +6,10 @@ import pytest
 import torch
 from diffusers import LatentConsistencyModelPipeline, StableDiffusionPipeline
 
-import tiny
 from millstream.models import Model, load_model
 from millstream.models.text import KEPT_PROMPTS, guidance_embedding
 from millstream.params import ModelConfig, Params
+from tests import tiny
 
 
 def load(folder: Path) -> Model:
