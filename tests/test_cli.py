@@ -22,12 +22,12 @@ from tests import tiny
 SMALL_DISK = 512  # bytes that one file may have
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small() -> str:
     return str(tiny.small())
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")  # made before a test's output is caught: writing a model shows a bar
 def broken() -> str:
     return str(tiny.broken())
 
