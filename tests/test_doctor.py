@@ -25,6 +25,9 @@ def test_it_finds_what_the_main_job_needs(capsys: pytest.CaptureFixture[str]) ->
     assert found["av"] == av.__version__
     assert f"{os.cpu_count()} cores" in found["cpu"]
     assert found["embedded model"].startswith("loads, ")
+    assert found["back end"] == "eager in float32, by --backend auto"  # as the tests have it
+    assert found["openvino"] == found["inductor"] == "can run"
+    assert found["engine cache"].startswith(os.environ["MILLSTREAM_CACHE"])
     assert {"libx264 encoder", "libvpx-vp9 encoder", "aac encoder", "libopus encoder"} <= found.keys()
     assert found.get("cuda:0") is not None if torch.cuda.is_available() else found["cuda"] is None
 

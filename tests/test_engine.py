@@ -204,6 +204,34 @@ def test_conditioning_stays_where_it_is_when_a_prompt_changes(model):
     assert session.lane.rows is rows
 
 
+def test_a_bubble_encodes_and_decodes_nothing(model):
+    engine, calls = Engine(model), []
+    session = engine.open(StreamConfig(**TINY, steps=3, frame_buffer=2), Params())
+    parts = {"encode": model.codec.vae.encoder, "denoise": model.denoiser, "decode": model.codec.vae.decoder}
+    hooks = [
+        part.register_forward_hook(lambda _, given, __, name=name: calls.append((name, len(given[0]))))
+        for name, part in parts.items()
+    ]
+    for entering in (frames(2), [], frames(1, start=2), [], []):
+        engine.tick({session: entering})
+        calls.append(None)
+    for hook in hooks:
+        hook.remove()
+    ticks = [dict(filter(None, part)) for part in split(calls, None)]
+    assert ticks == [
+        {"encode": 2, "denoise": 6},
+        {"denoise": 6},
+        {"encode": 1, "denoise": 6, "decode": 2},
+        {"denoise": 6},
+        {"denoise": 6, "decode": 1},
+    ]
+
+
+def split(items, mark):
+    ends = [i for i, item in enumerate(items) if item is mark]
+    return [items[start:end] for start, end in zip([0, *(end + 1 for end in ends)], ends, strict=False)]
+
+
 def test_sizes_the_model_cannot_take_name_their_neighbours(model):
     with pytest.raises(BadInputError, match=r"width: this model takes multiples of 8; use 48 or 56 \(got 50\)"):
         resolve(StreamConfig(width=50, height=32), model)

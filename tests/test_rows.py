@@ -32,6 +32,7 @@ def tensors(rows: Rows) -> dict[str, Tensor]:
         "x": rows.x,
         "reference": rows.reference,
         "noise": rows.noise,
+        "entry_noise": rows.entry_noise,
         "t": rows.t,
         "coefficients": rows.coefficients,
         **{f"cond.{name}": value for name, value in rows.cond.items()},
@@ -107,9 +108,12 @@ def test_a_frame_takes_everything_with_it() -> None:
     assert lane.rows.t[:2].tolist() == [640.0, 520.0]
     assert torch.equal(lane.rows.cond["tokens"][:2], torch.cat([embed(7)["tokens"], embed(1)["tokens"]]))
     assert torch.equal(lane.rows.noise[:2], torch.stack([b.noise[1], a.noise[2]]))
-    assert torch.equal(lane.rows.reference[:2], torch.stack([z[1], z[0]]))
+    assert torch.equal(lane.rows.entry_noise[0], b.noise[0])
+    assert torch.equal(lane.rows.reference[1], z[0])
     column = Stages._fields.index("a")
     assert lane.rows.coefficients[:2, column].tolist() == [float(b.stages.a[0]), float(a.stages.a[1])]
+    tick(toy, [lane], [group_of(b, [1], z)])
+    assert torch.equal(lane.rows.reference[1:], z[[1, 0]])
 
 
 def test_more_frames_than_the_lane_takes_are_refused() -> None:

@@ -1,19 +1,22 @@
 """The command line. What can be refused is refused before torch is imported and a model is loaded."""
 
 import json
+import logging
 import os
 import sys
+import time
+import warnings
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from millstream import doctor
+from millstream.backends.store import Entry, Store
 from millstream.bench.cli import add_parser as add_bench
 from millstream.errors import BadInputError, MillstreamError
 from millstream.frame import NO_PIXELS, Frame
@@ -49,9 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; give its exit code. What the user can mend is one line on stderr."""
     for library in ("TRANSFORMERS", "DIFFUSERS"):  # read when they are imported; their hints are not for users
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
+    _tell_progress()
     try:
         options = make_parser().parse_args(argv)
-        code: int = options.run(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn  # type: ignore[assignment]
+            code: int = options.run(options)
     except MillstreamError as error:
         return _say(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -67,6 +73,7 @@ def make_parser() -> Parser:
     _add_convert(commands)
     _add_txt2img(commands)
     _add_doctor(commands)
+    _add_cache(commands)
     add_bench(commands)
     return parser
 
@@ -93,6 +100,15 @@ def _add_doctor(commands: "_SubParsersAction[Parser]") -> None:
     parser = commands.add_parser("doctor", help="say what runs here, what is missing, and how to get it")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=doctor.run)
+
+
+def _add_cache(commands: "_SubParsersAction[Parser]") -> None:
+    parser = commands.add_parser("cache", help="list or clear what the back ends have built")
+    parser.add_argument(
+        "action", choices=("list", "clear"), help="list: what is kept, last used first; clear: remove it"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=cache)
 
 
 def _add_output(parser: Parser, what: str) -> None:
@@ -135,6 +151,27 @@ def txt2img(options: Namespace) -> int:
     return _report(options, settings, session.config, done)
 
 
+def cache(options: Namespace) -> int:
+    """`millstream cache`: what the back ends have built, kept on disk."""
+    store = Store()
+    entries = store.clear() if options.action == "clear" else store.entries()
+    if options.json:
+        facts = {"folder": str(store.folder), "limit": store.limit, "engines": [asdict(entry) for entry in entries]}
+        sys.stdout.write(json.dumps(facts | {"cleared": options.action == "clear"}) + "\n")
+        return 0
+    for entry in entries:
+        sys.stdout.write(_line(entry) + "\n")
+    done = "cleared" if options.action == "clear" else "kept"
+    total = sum(entry.size for entry in entries) / 2**20
+    sys.stdout.write(f"{len(entries)} engines, {total:.1f} MiB, {done}: {store.folder}\n")
+    return 0
+
+
+def _line(entry: Entry) -> str:
+    used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
+    return f"{entry.size / 2**20:8.1f} MiB  {used}  {entry.what}"
+
+
 @dataclass(frozen=True)
 class Done:
     """What a run has written, in how many seconds without loading the model."""
@@ -151,7 +188,7 @@ class Done:
 
 def follow(written: Generator[Frame], total: int | None) -> Done:
     """Count frames as they are written, until the end or Ctrl-C: the writer then completes what it has."""
-    begun, count = monotonic(), 0
+    begun, count = time.monotonic(), 0
     with closing(written), frame_bar(total) as advance, stop_asked() as stop:
         for _ in written:
             count += 1
@@ -159,7 +196,7 @@ def follow(written: Generator[Frame], total: int | None) -> Done:
             if stop.is_set():
                 break
         written.close()
-        return Done(count, monotonic() - begun, stop.is_set())
+        return Done(count, time.monotonic() - begun, stop.is_set())
 
 
 def _seeds(session: "Session", count: int) -> Iterator[Frame]:
@@ -211,7 +248,7 @@ def _report(options: Namespace, settings: Settings, config: StreamConfig, done: 
         return _say(f"stopped: {options.output} holds the first {frames}", INTERRUPTED)
     if not options.json:
         speed = f"{done.seconds:.1f} s, {done.frames_per_second:.1f} frames a second"
-        sys.stdout.write(f"{frames} in {speed}: {options.output}\n")
+        sys.stdout.write(f"{frames} in {speed}, {config.backend} in {config.precision}: {options.output}\n")
     return 0
 
 
@@ -232,6 +269,26 @@ def _count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= MAX_COUNT:
         raise ArgumentTypeError(f"give 1 to {MAX_COUNT} (got '{text}')")
     return int(text)
+
+
+class _Said(logging.Handler):
+    """What the library tells of its progress, as lines on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it."""
+        _say(record.getMessage(), 0)
+
+
+def _tell_progress() -> None:
+    log = logging.getLogger("millstream")
+    if sys.stderr.isatty() and not log.handlers:
+        log.addHandler(_Said())
+        log.setLevel(logging.INFO)
+
+
+def _warn(message: Warning | str, *_: object) -> None:
+    """A remark of the library, as one line and not as a place in its source."""
+    _say(str(message), 0)
 
 
 def _say(message: str, code: int) -> int:

@@ -51,7 +51,8 @@ def examine() -> Iterator[Finding]:
     yield hub_cache()
     if all(finding.fine for finding in libraries):
         yield from devices()
-        yield Finding("back end", "eager (PyTorch as it is); this version has no other")
+        yield from back_ends()
+        yield engine_cache()
         yield codec("libx264", required=True)
         yield from (codec(name) for name in ("libvpx-vp9", "aac", "libopus"))
         yield embedded_model()
@@ -98,6 +99,29 @@ def processor() -> Finding:
     bf16 = any(can.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     name = can.get("cpu_name") or platform.machine()
     return Finding("cpu", f"{name}, {os.cpu_count()} cores, bfloat16 {'in hardware' if bf16 else 'emulated (slow)'}")
+
+
+def back_ends() -> Iterator[Finding]:
+    """What `--backend auto` takes on the fastest device, and whether each of the others can run there."""
+    from millstream.backends.choice import KINDS, choose  # noqa: PLC0415
+    from millstream.models.device import choose_device, choose_dtype  # noqa: PLC0415
+
+    device = choose_device("auto")
+    dtype = choose_dtype("auto", device)
+    chosen = choose("auto", "auto", device, dtype)
+    yield Finding("back end", f"{chosen.name} in {chosen.precision}, by --backend auto")
+    for name, kind in KINDS.items():
+        reason = kind.missing(device, dtype)
+        yield Finding(name, None if reason else "can run", f"--backend {name} {reason}" if reason else "")
+
+
+def engine_cache() -> Finding:
+    """What the back ends have built, kept on disk."""
+    from millstream.backends.store import Store  # noqa: PLC0415
+
+    store = Store()
+    size = sum(entry.size for entry in store.entries()) / 2**20
+    return Finding("engine cache", f"{store.folder}, {size:.0f} MiB of at most {store.limit / 2**20:.0f}")
 
 
 def embedded_model() -> Finding:

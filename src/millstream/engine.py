@@ -1,22 +1,28 @@
 """Sessions on one device: each tick is one encoder, one denoiser and one decoder call for all that agree."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import astuple, replace
 from functools import lru_cache
-from itertools import groupby, islice
+from itertools import groupby
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from millstream.backends.choice import Run, choose
+from millstream.backends.plans import Plans
+from millstream.backends.store import Store
+from millstream.core.crossframe import neighbours
+from millstream.core.graph import Form, Inputs, LaneForm, Outputs, TickGraph
 from millstream.core.guidance import guidance_weights
 from millstream.core.noise import stage_noise
 from millstream.core.rows import Conditioning, Group, Lane, Layout, Leaving, Prepared
 from millstream.core.schedule import Rule, levels_from_strength, levels_from_t_index, make_stages
-from millstream.core.tick import tick
+from millstream.core.tick import admit, advance
 from millstream.errors import BadInputError, MillstreamError, ModelError
 from millstream.frame import Frame
 from millstream.models import Model
@@ -28,12 +34,14 @@ KEPT_SEEDS = 4
 class Session:
     """One stream on a device: its rows, and the parameters that the next frames enter with.
 
-    `config` is complete: width and height are set. `version` counts the changes of parameters from 1.
+    `config` is complete: width, height, back end and precision are set. `version` counts the changes of parameters
+    from 1. `waits` says whether a tick waits for the back end to be ready, or runs eager until it is.
     """
 
     def __init__(self, model: Model, config: StreamConfig, params: Params) -> None:
         self.model = model
         self.config = resolve(config, model)
+        self.backend = choose(self.config.backend, self.config.precision, model.device, model.dtype).backend
         self.rule: Rule = model.rule if config.sampler == "auto" else config.sampler
         self.layout = Layout(
             stages=config.steps,
@@ -46,9 +54,17 @@ class Session:
         self._noise = lru_cache(KEPT_SEEDS)(self._draw_noise)
         self.prepared = self._prepare(params, version=1)
         self.lane: Lane[Frame] = Lane(self.layout, self.prepared, model.device)
+        self.pixels = self._lay_out_pixels()
+        self.waits = True
         self._changing = Lock()
         self._claimed = Lock()
         self._steer = False
+
+    @property
+    def whole(self) -> LaneForm:
+        """The form of a tick in which a full group enters and another leaves."""
+        m = self.layout.frames
+        return LaneForm(self.layout, 0 if self.pixels is None else m, m)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -89,9 +105,12 @@ class Session:
         self.lane.clear()
         self._claimed.release()
 
-    def group(self, frames: Sequence[Frame], z: Float[Tensor, "frames c h w"] | None) -> Group[Frame]:
-        """The frames that enter together, under the parameters of this moment. `z` None: text to image."""
-        return Group(frames, [frame.id for frame in frames], z, self.prepared)
+    def take(self, frames: Sequence[Frame]) -> Group[Frame] | None:
+        """Copy the pictures that enter together, under the parameters of this moment; None where there are none."""
+        if self.pixels is not None and frames:
+            pixels = np.stack([_pixels(frame, self) for frame in frames])
+            self.pixels[: len(frames)] = torch.from_numpy(pixels)
+        return Group(frames, [frame.id for frame in frames], self.pixels, self.prepared) if frames else None
 
     def settle(self) -> None:
         """Carry out what has to wait for the space between two ticks."""
@@ -129,78 +148,113 @@ class Session:
     def _draw_noise(self, seed: int) -> Float[Tensor, "stages c h w"]:
         return stage_noise(seed, self.layout.stages, self.layout.shape).to(self.model.device)
 
+    def _lay_out_pixels(self) -> UInt8[Tensor, "frames h w 3"] | None:
+        """Where pictures enter, at an address that never changes; None for text to image."""
+        if self.config.input == "text":
+            return None
+        width, height = self.size
+        return torch.zeros(self.layout.frames, height, width, 3, dtype=torch.uint8, device=self.model.device)
+
     def _negative(self, params: Params) -> Conditioning:
         if not self.layout.negative_rows:
             return {}
         return self.model.condition((WeightedPrompt(text=params.negative_prompt),), params.guidance_scale)
 
 
+class Plan(NamedTuple):
+    """What computes a tick, and the form that it computes: the tick's own, or one that does more."""
+
+    form: Form
+    run: Run
+
+
 class Engine:
     """The sessions of one model on one device."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, store: Store | None = None) -> None:
+        """`store` is the engine cache; by default that of the user."""
         self.model = model
+        self.plans = Plans(model, store)
 
     def open(self, config: StreamConfig, params: Params) -> Session:
-        """Open a session. Raises BadInputError where the model cannot serve it."""
+        """Open a session. Raises BadInputError where the model cannot serve it, ModelError where no back end can."""
         return Session(self.model, config, params)
+
+    def prepare(self, *sessions: Session) -> Future[Run] | None:
+        """Begin to build the tick that these sessions share, and never wait; None where there is nothing to build.
+
+        The future raises ModelError where the back end cannot build it.
+        """
+        backend = sessions[0].backend
+        if backend is None:
+            return None
+        return self.plans.prepare(backend, tuple(session.whole for session in sessions), _inputs(sessions))
 
     @torch.inference_mode()
     def tick(self, entering: Mapping[Session, Sequence[Frame]]) -> dict[Session, list[Frame]]:
         """Take in at most `frame_buffer` frames per session (none is a bubble), and give what comes out of each.
 
-        Sessions of one picture size share the encoder, denoiser and decoder calls; others follow in their own.
-        Pixels must have the session's size. Raises ModelError when the model's numbers are no picture.
+        Sessions of one picture size and back end share the encoder, denoiser and decoder calls; others follow in their
+        own. Pixels must have the session's size. Where every session `waits`, the first tick of a form takes as long
+        as its back end builds. Raises ModelError when that fails, or when the model's numbers are no picture.
         """
         done: dict[Session, list[Frame]] = {}
         for sessions in _agreeing(entering):
             for session in sessions:
                 session.settle()
-            groups = self._encode(sessions, entering)
-            leaving = tick(self.model.denoise, [session.lane for session in sessions], groups)
-            done |= zip(sessions, self._decode(leaving), strict=True)
+            groups = [session.take(entering[session]) for session in sessions]
+            done |= zip(sessions, self._tick(sessions, groups), strict=True)
         return done
 
-    def _encode(
-        self, sessions: Sequence[Session], entering: Mapping[Session, Sequence[Frame]]
-    ) -> list[Group[Frame] | None]:
-        pictured = [s for s in sessions if entering[s] and s.config.input == "image"]
-        pixels = [_pixels(frame, session) for session in pictured for frame in entering[session]]
-        latents = {}
-        if pixels:
-            z = self.model.encode(torch.from_numpy(np.stack(pixels)).to(self.model.device))
-            latents = dict(zip(pictured, torch.split(z, [len(entering[s]) for s in pictured]), strict=True))
-        return [
-            session.group(entering[session], latents.get(session)) if entering[session] else None
-            for session in sessions
-        ]
+    def _tick(self, sessions: Sequence[Session], groups: Sequence[Group[Frame] | None]) -> list[list[Frame]]:
+        lanes = [session.lane for session in sessions]
+        plan = self._plan(sessions, admit(lanes, groups))
+        outputs = plan.run(_inputs(sessions))
+        pictures = _pictures(outputs, plan.form)
+        leaving = advance(lanes, outputs)
+        _check_finite(leaving)
+        return [_finish(*each) for each in zip(leaving, pictures, strict=True)]
 
-    def _decode(self, leaving: Sequence[Leaving[Frame] | None]) -> list[list[Frame]]:
-        latents = [each.latents for each in leaving if each is not None]
-        if not latents:
-            return [[] for _ in leaving]
-        together = torch.cat(latents)
-        pictures = iter(self.model.decode(together).cpu().numpy())
-        if not bool(torch.isfinite(together).all()):
-            raise ModelError("the model gave numbers that are no picture (NaN): run it with --dtype float32")
-        return [[] if each is None else _finish(each, pictures) for each in leaving]
+    def _plan(self, sessions: Sequence[Session], form: Form) -> Plan:
+        """What is built for these sessions; until it is, the graph as it is, with nothing in it that is not needed."""
+        building = self.prepare(*sessions)
+        if building and (building.done() or all(session.waits for session in sessions)):
+            return Plan(tuple(session.whole for session in sessions), building.result())
+        return Plan(form, TickGraph(self.model, form))
 
 
 def resolve(config: StreamConfig, model: Model) -> StreamConfig:
-    """Complete the size from the model's own, and refuse one that it cannot take."""
+    """Complete the size from the model's own, and back end and precision from what can run here.
+
+    Raises BadInputError for a size that the model cannot take, ModelError for a back end that cannot run.
+    """
     width, height = config.width or model.width, config.height or model.height
     for name, side in (("width", width), ("height", height)):
         if side % model.multiple:
             low = side // model.multiple * model.multiple
             near = f"{low} or {low + model.multiple}" if low else f"{model.multiple}"
             raise BadInputError(f"{name}: this model takes multiples of {model.multiple}; use {near} (got {side})")
-    return config.model_copy(update={"width": width, "height": height})
+    choice = choose(config.backend, config.precision, model.device, model.dtype)
+    complete = {"width": width, "height": height, "backend": choice.name, "precision": choice.precision}
+    return config.model_copy(update=complete)
 
 
 def _agreeing(sessions: Iterable[Session]) -> list[list[Session]]:
-    """Sessions whose rows can share a call."""
-    shape = {session: session.layout.shape for session in sessions}
-    return [list(group) for _, group in groupby(sorted(shape, key=shape.__getitem__), key=shape.__getitem__)]
+    """Sessions whose rows can share a call, always in the same order of their forms, so that they share a plan too."""
+
+    def call(session: Session) -> tuple[Any, ...]:
+        return session.layout.shape, session.config.backend, session.config.precision
+
+    def order(session: Session) -> tuple[Any, ...]:
+        return *call(session), astuple(session.layout), session.config.input
+
+    return [list(group) for _, group in groupby(sorted(sessions, key=order), key=call)]
+
+
+def _inputs(sessions: Sequence[Session]) -> Inputs:
+    lanes = [session.lane for session in sessions]
+    pixels = {place: session.pixels for place, session in enumerate(sessions) if session.pixels is not None}
+    return Inputs(pixels, [lane.rows for lane in lanes], neighbours(lanes))
 
 
 def _pixels(frame: Frame, session: Session) -> UInt8[np.ndarray, "h w 3"]:
@@ -210,8 +264,25 @@ def _pixels(frame: Frame, session: Session) -> UInt8[np.ndarray, "h w 3"]:
     return frame.pixels
 
 
-def _finish(leaving: Leaving[Frame], pictures: Iterator[UInt8[np.ndarray, "h w 3"]]) -> list[Frame]:
-    mine = islice(pictures, len(leaving.tags))
+def _pictures(outputs: Outputs, form: Form) -> list[UInt8[np.ndarray, "frames h w 3"]]:
+    """The pictures that each lane decoded."""
+    if outputs.pictures is None:
+        return [np.empty(0, np.uint8)] * len(form)
+    ends = np.cumsum([lane.leaving for lane in form])
+    return np.split(outputs.pictures.cpu().numpy(), ends[:-1])
+
+
+def _check_finite(leaving: Sequence[Leaving[Frame] | None]) -> None:
+    latents = [each.latents for each in leaving if each is not None]
+    if latents and not bool(torch.isfinite(torch.cat(latents)).all()):
+        raise ModelError("the model gave numbers that are no picture (NaN): run it with --dtype float32")
+
+
+def _finish(leaving: Leaving[Frame] | None, pictures: UInt8[np.ndarray, "frames h w 3"]) -> list[Frame]:
+    """The frames that leave; of a plan that decodes more, the first are theirs."""
+    if leaving is None:
+        return []
+    mine = pictures[: len(leaving.tags)]
     return [
         replace(frame, pixels=pixels, version=leaving.version) for frame, pixels in zip(leaving.tags, mine, strict=True)
     ]

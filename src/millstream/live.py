@@ -43,6 +43,7 @@ class Live:
 
     def __init__(self, engine: Engine, session: Session) -> None:
         self._session = session
+        session.waits = False  # pictures at once, eager, until the back end is ready
         self._feed = Feed(engine, session)
         self._inbox: Mailbox[Frame] = Mailbox(session.config.frame_buffer)
         self._outbox: Mailbox[Frame] = Mailbox(session.config.frame_buffer)

@@ -15,6 +15,8 @@ from millstream.errors import BadInputError
 GuidanceMode = Literal["none", "full", "self-negative", "one-time-negative"]
 Sampler = Literal["auto", "lcm", "turbo", "ode"]
 Stall = Literal["resend", "hold"]
+BackendName = Literal["auto", "eager", "inductor", "openvino"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 MAX_STAGES = 50
 MAX_PROMPTS = 8
@@ -109,6 +111,12 @@ class StreamConfig(BaseModel):
     cross_frame: bool = Field(False, description="self-attention over all frames in flight, for steadier video")
     sampler: Sampler = Field("auto", description="stepping rule; auto reads it from the model's files")
     stall: Stall = Field("resend", description="live, when the source stalls: send the last frame again, or hold")
+    backend: BackendName = Field(
+        "auto", description="what computes a tick; auto is inductor on CUDA, openvino on a CPU, else eager"
+    )
+    precision: Precision = Field(
+        "auto", description="numbers openvino computes in; auto is bfloat16 where the processor multiplies it"
+    )
 
     @model_validator(mode="after")
     def _text_has_no_picture(self) -> Self:

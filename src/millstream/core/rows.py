@@ -7,10 +7,10 @@ the next frame entered with the same, nothing is copied.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from millstream.core.guidance import Mode, Weights, guidance_weights, negative_rows
@@ -96,12 +96,13 @@ class Prepared:
 class Group(Generic[Tag]):
     """The m frames that enter together. `tags` are the caller's own, `ids` number the frames for their noise.
 
-    `z` is None for text to image. A last, incomplete group has fewer tags than frames.
+    `z` holds what enters the graph, clean latents or pictures that it encodes, at least one per tag; None for text to
+    image. A last, incomplete group has fewer tags than frames.
     """
 
     tags: Sequence[Tag]
     ids: Sequence[int]
-    z: Float[Tensor, "frames c h w"] | None
+    z: Shaped[Tensor, "frames ..."] | None
     prepared: Prepared
 
 
@@ -114,13 +115,15 @@ class Leaving(Generic[Tag]):
     version: int
 
 
-@dataclass(frozen=True)
-class Rows:
+class Rows(NamedTuple):
     """Tensors of the rows of one stream or of several; the first dimension counts rows."""
 
     x: Float[Tensor, "rows c h w"]
     reference: Float[Tensor, "rows c h w"]
     noise: Float[Tensor, "rows c h w"]
+    """What the next stage's latent gets."""
+    entry_noise: Float[Tensor, "frames c h w"]
+    """What the frames get that enter at stage 0."""
     coefficients: Float[Tensor, "rows columns"]
     """The fields of `Stages`, then those of `Weights`."""
     cond: Conditioning
@@ -147,17 +150,18 @@ class Lane(Generic[Tag]):
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(*shape, device=device, dtype=prepared.noise.dtype)
 
-        def latents() -> Tensor:
+        def latents(count: int) -> Tensor:
             # Convolutions are faster so, and keep it; the encoder's output comes so too.
-            return zeros(rows, c, h, w).contiguous(memory_format=torch.channels_last)
+            return zeros(count, c, h, w).contiguous(memory_format=torch.channels_last)
 
         def like(cond: Conditioning, count: int) -> Conditioning:
             return {k: v.to(device).repeat(count, *[1] * (v.ndim - 1)) for k, v in cond.items()}
 
         self.rows = Rows(
-            x=latents(),
-            reference=latents(),
-            noise=latents(),
+            x=latents(rows),
+            reference=latents(rows),
+            noise=latents(rows),
+            entry_noise=latents(layout.frames),
             coefficients=zeros(rows, len(Stages._fields) + len(Weights._fields)),
             cond=like(prepared.cond, rows),
             negative=like(prepared.negative, layout.negative_rows),
@@ -170,14 +174,27 @@ class Lane(Generic[Tag]):
         """Whether a frame is in flight."""
         return any(self.groups)
 
+    @property
+    def entering(self) -> int:
+        """How many pictures enter at the next tick; for text to image none do."""
+        first = self.groups[0]
+        return 0 if first is None or first.z is None else len(first.tags)
+
+    @property
+    def leaving(self) -> int:
+        """How many frames leave at the next tick."""
+        return len(self.groups[-1].tags) if self.groups[-1] else 0
+
     def admit(self, group: Group[Tag] | None) -> None:
         """Take in the next group, or a bubble, at stage 0, and bring every stage to what its frames entered with."""
+        if group is not None and len(group.ids) > self.layout.frames:
+            raise ValueError(f"a group of {len(group.ids)} frames in a lane for {self.layout.frames}")
         self.groups[0] = group
-        if group is not None:
-            self._enter(group)
         for stage, present in enumerate(self.groups):
             if present is not None:
                 self._load(stage, present.prepared, present.ids)
+        if group is not None and group.z is None:
+            self.rows.x[: self.layout.frames] = self.rows.entry_noise
 
     def advance(self, latents: Tensor, x_next: Tensor, reference: Tensor) -> Leaving[Tag] | None:
         """Move every row one stage on; give what left the last stage, or None where that was a bubble."""
@@ -205,32 +222,18 @@ class Lane(Generic[Tag]):
         m = self.layout.frames
         return [group is not None and place < len(group.tags) for group in self.groups for place in range(m)]
 
-    def _enter(self, group: Group[Tag]) -> None:
-        if len(group.ids) > self.layout.frames:
-            raise ValueError(f"a group of {len(group.ids)} frames in a lane for {self.layout.frames}")
-        stages = group.prepared.stages
-        for place, frame in enumerate(group.ids):
-            noise = group.prepared.noise_of(frame, 0)
-            if group.z is None:
-                self.rows.x[place] = noise
-            else:
-                self.rows.x[place] = float(stages.a[0]) * group.z[place] + float(stages.b[0]) * noise
-                self.rows.reference[place] = group.z[place]
-
     def _leave(self, group: Group[Tag], latents: Tensor) -> Leaving[Tag]:
         return Leaving(group.tags, latents[: len(group.tags)].clone(), group.prepared.version)
 
     def _load(self, stage: int, prepared: Prepared, ids: Sequence[int]) -> None:
         """Write what the frames at `stage` entered with into its rows, unless it stands there already."""
-        m = self.layout.frames
-        if prepared.correlation < 1:
-            self._load_own_noise(stage, prepared, ids)
-        if self._loaded[stage] is prepared:
+        m, loaded, shared = self.layout.frames, self._loaded[stage] is prepared, prepared.correlation == 1
+        if not (loaded and shared):
+            self._load_noise(stage, prepared, range(m) if shared else ids)
+        if loaded:
             return
         rows = slice(stage * m, (stage + 1) * m)
         self.rows.coefficients[rows] = self._coefficients(prepared, stage).to(self.rows.coefficients)
-        if prepared.correlation == 1 and stage + 1 < self.layout.stages:
-            self.rows.noise[rows] = prepared.noise[stage + 1]
         for name, value in prepared.cond.items():
             self.rows.cond[name][rows] = value
         if rows.stop <= self.layout.negative_rows:
@@ -238,11 +241,12 @@ class Lane(Generic[Tag]):
                 self.rows.negative[name][rows] = value
         self._loaded[stage] = prepared
 
-    def _load_own_noise(self, stage: int, prepared: Prepared, ids: Sequence[int]) -> None:
-        if stage + 1 == self.layout.stages:
-            return
+    def _load_noise(self, stage: int, prepared: Prepared, ids: Sequence[int]) -> None:
         for place, frame in enumerate(ids):
-            self.rows.noise[stage * self.layout.frames + place] = prepared.noise_of(frame, stage + 1)
+            if stage == 0:
+                self.rows.entry_noise[place] = prepared.noise_of(frame, 0)
+            if stage + 1 < self.layout.stages:
+                self.rows.noise[stage * self.layout.frames + place] = prepared.noise_of(frame, stage + 1)
 
     def _coefficients(self, prepared: Prepared, stage: int) -> Float[Tensor, "columns"]:
         level = Stages(*(column[stage : stage + 1] for column in prepared.stages))

@@ -1,10 +1,12 @@
 """A model: its noise schedule, and the three networks that turn prompts and pictures into pictures."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
 
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from millstream.core.rows import Conditioning
 from millstream.core.schedule import NoiseSchedule, Rule
@@ -43,6 +45,22 @@ class Model:
     def factor(self) -> int:
         """Pixels along the side of one latent cell."""
         return self.codec.factor
+
+    @property
+    def parts(self) -> tuple[nn.Module, ...]:
+        """The networks of a tick; the text encoder is none of them."""
+        return self.denoiser, self.codec.vae
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the configuration and all weights of `parts`, adapters with them; about a second a gigabyte."""
+        configs = [network.config.items() for network in (self.denoiser.unet, self.codec.vae)]
+        facts = [[item for item in config if not item[0].startswith("_")] for config in configs]  # not where it lies
+        found = blake2b(repr(facts).encode(), digest_size=16)
+        for name, value in nn.ModuleList(self.parts).state_dict().items():
+            found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            found.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return found.hexdigest()
 
     def denoise(
         self, x: Float[Tensor, "rows c h w"], t: Float[Tensor, "rows"], cond: Conditioning

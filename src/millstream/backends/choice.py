@@ -1,0 +1,82 @@
+"""Which back end runs: the one that is named, or the fastest of this machine."""
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from millstream.backends.inductor import Inductor, own_precision
+from millstream.backends.openvino import OpenVino
+from millstream.backends.plain import Plain, Signature
+from millstream.core.graph import Inputs, Outputs
+from millstream.errors import ModelError
+
+EAGER = "eager"
+KINDS: dict[str, type[Inductor] | type[OpenVino]] = {"inductor": Inductor, "openvino": OpenVino}
+FASTEST = {"cuda": "inductor", "cpu": "openvino"}  # by kind of device; on others, eager
+
+Run = Callable[[Inputs], Outputs]
+
+
+class Backend(Protocol):
+    """A compiler of ticks. It is a value: its fields say what its engines depend on."""
+
+    @property
+    def name(self) -> str:
+        """What `--backend` calls it."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """The numbers it computes in."""
+        ...
+
+    def compile(self, plain: Plain, example: tuple[Tensor, ...]) -> bytes:
+        """Make an engine of the graph, for tensors like the example. Takes seconds to minutes."""
+        ...
+
+    def load(self, engine: bytes, signature: Signature) -> Run:
+        """Give the callable of an engine. Takes a second at most."""
+        ...
+
+    def identity(self, device: torch.device) -> str:
+        """Name its version, and the processor it compiles for."""
+        ...
+
+
+class Choice(NamedTuple):
+    """A back end, None for eager, and the numbers it computes in."""
+
+    backend: Backend | None
+    precision: str
+
+    @property
+    def name(self) -> str:
+        """What `--backend` calls it."""
+        return self.backend.name if self.backend else EAGER
+
+
+def choose(name: str, precision: str, device: torch.device, dtype: torch.dtype) -> Choice:
+    """Find the back end `name` for a model on `device` whose weights are of `dtype`.
+
+    `auto` is what MILLSTREAM_BACKEND names, or else the fastest that can run. Raises ModelError, with the cure, where
+    the one that is named cannot run here, or not in this precision.
+    """
+    if name == "auto":
+        name = os.environ.get("MILLSTREAM_BACKEND") or fastest(device, dtype)
+    if name == EAGER:
+        return Choice(None, own_precision(EAGER, precision, dtype))
+    if name not in KINDS:
+        raise ModelError(f"MILLSTREAM_BACKEND={name}: unknown; use one of {', '.join([EAGER, *KINDS])}")
+    if reason := KINDS[name].missing(device, dtype):
+        raise ModelError(f"backend {name}: {reason}")
+    backend: Backend = KINDS[name].make(precision, dtype)
+    return Choice(backend, backend.precision)
+
+
+def fastest(device: torch.device, dtype: torch.dtype) -> str:
+    """The fastest back end that can run a model of `dtype` on `device`."""
+    name = FASTEST.get(device.type, EAGER)
+    return EAGER if name == EAGER or KINDS[name].missing(device, dtype) else name

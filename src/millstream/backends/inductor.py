@@ -1,0 +1,80 @@
+"""PyTorch's inductor, compiled ahead of time: the tick as one library of generated kernels."""
+
+import io
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+from millstream.backends.plain import Plain, Signature
+from millstream.core.graph import Inputs, Outputs
+from millstream.errors import ModelError
+
+COMPILERS = ("g++", "clang++", "cl")
+
+
+@dataclass(frozen=True)
+class Inductor:
+    """The compiler, for a model's own numbers and so many threads."""
+
+    precision: str
+    threads: int
+    name = "inductor"
+
+    @classmethod
+    def make(cls, precision: str, dtype: torch.dtype) -> "Inductor":
+        """Take the model's own numbers. Raises ModelError for others."""
+        return cls(own_precision(cls.name, precision, dtype), torch.get_num_threads())
+
+    @staticmethod
+    def missing(device: torch.device, dtype: torch.dtype) -> str | None:
+        """Say what it lacks here, and the cure; None where it can run."""
+        if device.type == "cuda":
+            return None if find_spec("triton") else "needs Triton; pip install triton, or use --backend eager"
+        if device.type != "cpu":
+            return f"is not for {device.type}; use --backend eager"
+        found = any(map(shutil.which, [os.environ.get("CXX", ""), *COMPILERS]))
+        return None if found else "needs a C++ compiler; install g++, or use --backend eager"
+
+    def compile(self, plain: Plain, example: tuple[Tensor, ...]) -> bytes:
+        """Export, generate, compile."""
+        from torch import _inductor  # noqa: PLC0415
+
+        package = io.BytesIO()
+        _inductor.aoti_compile_and_package(torch.export.export(plain, example), package_path=package)
+        return package.getvalue()
+
+    def load(self, engine: bytes, signature: Signature) -> "Library":
+        """Load what `compile` made."""
+        from torch import _inductor  # noqa: PLC0415
+
+        return Library(_inductor.aoti_load_package(io.BytesIO(engine)), signature)
+
+    def identity(self, device: torch.device) -> str:
+        """Name its version and the processor."""
+        card = torch.cuda.get_device_properties(device) if device.type == "cuda" else ""
+        return f"{torch.__version__} {torch.cpu.get_capabilities()} {card}"
+
+
+class Library:
+    """An engine as a callable."""
+
+    def __init__(self, compiled: Callable[..., list[Tensor]], signature: Signature) -> None:
+        self._compiled = compiled
+        self._signature = signature
+
+    def __call__(self, inputs: Inputs) -> Outputs:
+        """Compute one tick."""
+        return Outputs(*self._compiled(*self._signature.flatten(inputs)))
+
+
+def own_precision(name: str, precision: str, dtype: torch.dtype) -> str:
+    """The name of `dtype`. Raises ModelError where another precision is asked for."""
+    own = str(dtype).removeprefix("torch.")
+    if precision not in ("auto", own):
+        raise ModelError(f"precision {precision}: {name} computes in the model's own numbers; use --dtype {precision}")
+    return own

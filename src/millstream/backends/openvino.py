@@ -1,0 +1,134 @@
+"""OpenVINO on a CPU: the tick as one static graph, in bfloat16 where the processor multiplies it."""
+
+import io
+import platform
+import sys
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.jit import TracerWarning  # type: ignore[attr-defined]
+from torch.utils import _pytree as pytree
+
+from millstream.backends.plain import Plain, Signature
+from millstream.core.graph import Inputs, Outputs
+from millstream.errors import ModelError
+
+if TYPE_CHECKING:
+    from openvino import CompiledModel
+
+PROCESSORS = ("x86_64", "AMD64", "aarch64", "arm64")
+PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+
+
+@dataclass(frozen=True)
+class OpenVino:
+    """The compiler, for numbers of a `precision` and so many threads."""
+
+    precision: str
+    threads: int
+    name = "openvino"
+
+    @classmethod
+    def make(cls, precision: str, dtype: torch.dtype) -> "OpenVino":
+        """Choose the numbers: of `auto`, bfloat16 where the processor has it. Raises ModelError for what it has not."""
+        known = precisions()
+        if precision not in ("auto", *known):
+            raise ModelError(f"precision {precision}: openvino has {' and '.join(known)} on this processor")
+        return cls(known[-1] if precision == "auto" else precision, torch.get_num_threads())
+
+    @staticmethod
+    def missing(device: torch.device, dtype: torch.dtype) -> str | None:
+        """Say what it lacks here, and the cure; None where it can run."""
+        if device.type != "cpu":
+            return "computes on a processor; add --device cpu, or leave --backend out"
+        if dtype != torch.float32:
+            return "takes weights in float32; leave --dtype out, and choose its numbers with --precision"
+        if platform.machine() not in PROCESSORS:
+            return f"is not made for {platform.machine()}; use --backend eager"
+        return None if find_spec("openvino") else f"is not installed; {sys.executable} -m pip install openvino"
+
+    def compile(self, plain: Plain, example: tuple[Tensor, ...]) -> bytes:
+        """Trace, convert, fix the shapes, compile."""
+        import openvino  # noqa: PLC0415
+        from openvino.frontend import FrontEndManager  # noqa: PLC0415
+        from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # noqa: PLC0415
+
+        warnings.filterwarnings("ignore", category=TracerWarning)  # every shape is meant to be a constant
+        traced = torch.jit.trace(plain, example, check_trace=False)  # type: ignore[no-untyped-call]
+        # `openvino.convert_model` does no more, and then infers dynamic shapes for five seconds.
+        frontend, decoder = FrontEndManager().load_by_framework("pytorch"), TorchScriptPythonDecoder(traced)
+        model = frontend.convert(frontend.load(decoder))
+        model.reshape({i: list(tensor.shape) for i, tensor in enumerate(example)})
+        settings, engine = self._settings(), io.BytesIO()
+        if any(getattr(part, "time_embedding_norm", None) == "scale_shift" for part in plain.modules()):
+            settings["SNIPPETS_MODE"] = "DISABLE"  # its fusing of such networks ends the process, in 2026.4
+        openvino.Core().compile_model(model, "CPU", settings).export_model(engine)
+        return engine.getvalue()
+
+    def load(self, engine: bytes, signature: Signature) -> "Request":
+        """Import what `compile` made."""
+        import openvino  # noqa: PLC0415
+
+        return Request(openvino.Core().import_model(engine, "CPU", self._settings()), signature)
+
+    def identity(self, device: torch.device) -> str:
+        """Name its version and the processor."""
+        import openvino  # noqa: PLC0415
+
+        core = openvino.Core()
+        facts = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
+        return f"{version('openvino')} {facts}"
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": PRECISIONS[self.precision],
+            "INFERENCE_NUM_THREADS": self.threads,
+            "ENABLE_CPU_PINNING": False,  # files are read and written beside it, on the same cores
+        }
+
+
+@cache
+def precisions() -> list[str]:
+    """The numbers that this processor computes in hardware, the fastest last."""
+    import openvino  # noqa: PLC0415
+
+    here = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return [name for name, capability in (("float32", "FP32"), ("bfloat16", "BF16")) if capability in here]
+
+
+class Request:
+    """An engine that reads a stream's tensors where they lie, and gives copies of what it made."""
+
+    def __init__(self, compiled: "CompiledModel", signature: Signature) -> None:
+        self._request = compiled.create_infer_request()
+        self._signature = signature
+        self._bound: list[Tensor | None] = [None] * len(signature.shapes)  # kept alive: the engine has their addresses
+        self._lock = Lock()
+
+    def __call__(self, inputs: Inputs) -> Outputs:
+        """Compute one tick."""
+        with self._lock:
+            self._bind(inputs)
+            self._request.infer(share_outputs=True)
+            made = [torch.from_numpy(tensor.data).clone() for tensor in self._request.output_tensors]
+        return Outputs(*made)
+
+    def _bind(self, inputs: Inputs) -> None:
+        """Pass the addresses of the tensors that are others than at the last tick."""
+        from openvino import Tensor as Shared  # noqa: PLC0415
+
+        tensors = pytree.tree_leaves(inputs)
+        if all(new is old for new, old in zip(tensors, self._bound, strict=True)):
+            return
+        for i, plain in enumerate(self._signature.flatten(inputs)):
+            if tensors[i] is not self._bound[i]:
+                self._request.set_input_tensor(i, Shared(plain.numpy(), shared_memory=True))
+        self._bound = tensors

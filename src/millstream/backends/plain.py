@@ -1,0 +1,88 @@
+"""The tick's graph as a module from plain tensors to plain tensors, the form that every compiler takes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from millstream.core.graph import Inputs, Networks, Outputs, TickGraph
+
+
+class Parts(Networks, Protocol):
+    """Networks that can be compiled: their name, their modules, and a hash that stands for all their numbers."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        ...
+
+    @property
+    def parts(self) -> Sequence[nn.Module]:
+        """The modules that a tick calls."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the modules' configuration and weights."""
+        ...
+
+
+@dataclass(frozen=True)
+class Signature:
+    """How the inputs of a form lie as plain tensors: their structure, shapes and types, and the order of their
+    dimensions in memory. Compilers take contiguous tensors; latents lie channels last.
+    """
+
+    structure: pytree.TreeSpec
+    orders: tuple[tuple[int, ...], ...]
+    shapes: tuple[tuple[int, ...], ...]
+    dtypes: tuple[torch.dtype, ...]
+
+    @classmethod
+    def of(cls, inputs: Inputs) -> "Signature":
+        """Read off the signature."""
+        tensors, structure = pytree.tree_flatten(inputs)
+        orders = tuple(tuple(sorted(range(t.ndim), key=lambda i: (-t.stride(i), i))) for t in tensors)
+        shapes = tuple(tuple(t.permute(order).shape) for t, order in zip(tensors, orders, strict=True))
+        return cls(structure, orders, shapes, tuple(t.dtype for t in tensors))
+
+    def flatten(self, inputs: Inputs) -> list[Tensor]:
+        """Contiguous views of the inputs, which share their memory."""
+        tensors = pytree.tree_leaves(inputs)
+        return [tensor.permute(order) for tensor, order in zip(tensors, self.orders, strict=True)]
+
+    def unflatten(self, tensors: Sequence[Tensor]) -> Inputs:
+        """The inputs again, from what `flatten` gave."""
+        back = [tensor.permute(_inverse(order)) for tensor, order in zip(tensors, self.orders, strict=True)]
+        inputs: Inputs = pytree.tree_unflatten(back, self.structure)
+        return inputs
+
+    def zeros(self, device: torch.device) -> tuple[Tensor, ...]:
+        """Plain tensors of this signature."""
+        return tuple(
+            torch.zeros(shape, dtype=dtype, device=device)
+            for shape, dtype in zip(self.shapes, self.dtypes, strict=True)
+        )
+
+
+class Plain(nn.Module):
+    """The graph over plain tensors. What it gives are the fields of `Outputs`."""
+
+    def __init__(self, graph: TickGraph, networks: Parts, signature: Signature) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(networks.parts)  # so that a compiler finds the weights
+        # A closure, for exporting copies a module's values, and a structure must not be copied.
+        self._compute: Callable[[Sequence[Tensor]], Outputs] = lambda tensors: graph(signature.unflatten(tensors))
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Compute a tick in which frames leave."""
+        outputs = self._compute(tensors)
+        assert outputs.pictures is not None
+        return outputs.pictures, outputs.latents, outputs.x_next, outputs.reference
+
+
+def _inverse(order: Sequence[int]) -> list[int]:
+    return [order.index(i) for i in range(len(order))]

@@ -1,0 +1,180 @@
+"""Plans: built once, bounded, kept on disk under everything they depend on, and honest where they fail."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from millstream.backends.inductor import Inductor
+from millstream.backends.openvino import OpenVino
+from millstream.backends.plain import Signature
+from millstream.backends.plans import Plans, describe, engine_key
+from millstream.backends.store import Store
+from millstream.core.graph import Inputs, LaneForm, TickGraph
+from millstream.core.rows import Lane
+from millstream.errors import ModelError
+from tests.oracle import SHAPE, Form, Setting, open_lane, prepare
+
+C, H, W = SHAPE
+CPU = torch.device("cpu")
+BACKEND = OpenVino("float32", 1)
+SETTING = Setting((700, 300))
+
+
+class Networks:
+    """One convolution; pictures are latents in 8 bits."""
+
+    name = "one convolution"
+
+    def __init__(self, fingerprint="a"):
+        self.fingerprint = fingerprint
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.parts = (nn.Conv2d(C, C, 3, padding=1).requires_grad_(False),)
+
+    def encode(self, pixels):
+        return pixels.permute(0, 3, 1, 2).float() / 128 - 1
+
+    def denoise(self, x, t, cond):
+        return self.parts[0](x) + cond["tokens"].mean((1, 2))[:, None, None, None] + t[:, None, None, None] / 1000
+
+    def decode(self, latents):
+        return (latents * 40 + 128).round().clamp(0, 255).permute(0, 2, 3, 1).byte()
+
+
+class Counting(OpenVino):
+    """The real compiler, and how often it was called."""
+
+    calls = 0
+
+    def compile(self, plain, example):
+        Counting.calls += 1
+        return super().compile(plain, example)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path)
+
+
+def case(frames=1, mode="none"):
+    """A form, and inputs with something in them."""
+    lane: Lane[int] = open_lane(Form(mode), prepare(Form(mode), SETTING, dtype=torch.float32), frames)
+    for tensor in (*lane.rows.cond.values(), *lane.rows.negative.values()):
+        tensor.data = tensor.float()
+    cond, negative = ({k: v.float() for k, v in each.items()} for each in (lane.rows.cond, lane.rows.negative))
+    rows = lane.rows._replace(x=torch.randn(lane.rows.x.shape), cond=cond, negative=negative)
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (frames, H, W, C), np.uint8))
+    return (LaneForm(lane.layout, frames, frames),), Inputs({0: pixels}, [rows], {})
+
+
+def assert_equal_to_the_graph(run, networks, form, inputs):
+    expected = TickGraph(networks, form)(inputs)
+    for actual, wanted in zip(run(inputs), expected, strict=True):
+        assert torch.allclose(actual.float(), wanted.float(), atol=1 if wanted.dtype == torch.uint8 else 1e-4)
+    assert expected.pictures is not None and expected.pictures.float().std() > 5
+
+
+def test_a_plan_is_the_graph(store):
+    networks, (form, inputs) = Networks(), case(frames=2, mode="full")
+    run = Plans(networks, store).prepare(BACKEND, form, inputs).result(60)
+    assert_equal_to_the_graph(run, networks, form, inputs)
+    other = inputs._replace(entering={0: 255 - inputs.entering[0]})  # at other addresses
+    assert_equal_to_the_graph(run, networks, form, other)
+    inputs.entering[0].zero_()  # and in place
+    run(inputs)
+    assert torch.equal(run(inputs).latents, run(inputs).latents)
+
+
+def test_what_a_plan_gave_is_the_callers_own(store):
+    form, inputs = case()
+    run = Plans(Networks(), store).prepare(BACKEND, form, inputs).result(60)
+    first = run(inputs)
+    kept = [each.clone() for each in first]
+    run(inputs._replace(entering={0: 255 - inputs.entering[0]}))
+    assert all(map(torch.equal, first, kept))
+
+
+def test_plans_are_bounded_and_the_one_used_last_stays(store):
+    plans, cases = Plans(Networks(), store, kept=2), [case(frames) for frames in (1, 2, 3)]
+    first, second = (plans.prepare(BACKEND, *each) for each in cases[:2])
+    assert plans.prepare(BACKEND, *cases[0]) is first
+    plans.prepare(BACKEND, *cases[2]).result(60)
+    assert len(plans) == 2
+    assert plans.prepare(BACKEND, *cases[0]) is first
+    assert plans.prepare(BACKEND, *cases[1]) is not second
+
+
+def test_a_second_start_compiles_nothing(store):
+    networks, (form, inputs) = Networks(), case()
+    backend, before = Counting("float32", 1), Counting.calls
+    for _ in range(2):
+        run = Plans(networks, store).prepare(backend, form, inputs).result(60)
+        assert_equal_to_the_graph(run, networks, form, inputs)
+    assert Counting.calls == before + 1
+    Plans(Networks("other weights"), store).prepare(backend, form, inputs).result(60)
+    assert Counting.calls == before + 2
+
+
+def test_an_engine_that_is_whole_and_none_of_this_machine_is_built_anew(store):
+    networks, (form, inputs) = Networks(), case()
+    key = engine_key(networks, BACKEND, form, Signature.of(inputs), CPU)
+    store.get(key, "", lambda: b"of another time")
+    with pytest.warns(UserWarning, match="built anew"):
+        run = Plans(networks, store).prepare(BACKEND, form, inputs).result(60)
+    assert_equal_to_the_graph(run, networks, form, inputs)
+
+
+def test_the_key_holds_everything_an_engine_depends_on():
+    networks, (form, inputs) = Networks(), case()
+    signature = Signature.of(inputs)
+    keys = [
+        engine_key(networks, BACKEND, form, signature, CPU),
+        engine_key(Networks("b"), BACKEND, form, signature, CPU),
+        engine_key(networks, replace(BACKEND, threads=2), form, signature, CPU),
+        engine_key(networks, replace(BACKEND, precision="bfloat16"), form, signature, CPU),
+        engine_key(networks, Inductor("float32", 1), form, signature, CPU),
+        engine_key(networks, BACKEND, case(mode="self-negative")[0], signature, CPU),
+        engine_key(networks, BACKEND, form, Signature.of(case(frames=2)[1]), CPU),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert engine_key(Networks(), OpenVino("float32", 1), case()[0], Signature.of(case()[1]), CPU) == keys[0]
+
+
+def test_what_it_is_called():
+    assert describe(Networks(), BACKEND, case(mode="full")[0]) == (
+        f"one convolution, openvino float32, latents {W}x{H}, 2 steps, 1 a tick, guidance full"
+    )
+
+
+class Impossible(Networks):
+    """Networks with what no compiler of ticks knows."""
+
+    def denoise(self, x, t, cond):
+        return torch.linalg.svd(x)[0] @ x
+
+
+def test_what_cannot_be_built_is_said_in_one_line_with_the_cure(store):
+    building = Plans(Impossible(), store).prepare(BACKEND, *case())
+    for _ in range(2):
+        with pytest.raises(
+            ModelError, match=r"backend openvino: cannot build this model \(.+\); use --backend eager"
+        ) as e:
+            building.result(60)
+        assert "\n" not in str(e.value)
+    assert store.entries() == []
+
+
+def test_a_signature_gives_the_inputs_back():
+    _, inputs = case(frames=2, mode="full")
+    x = inputs.lanes[0].x.contiguous(memory_format=torch.channels_last)
+    inputs = inputs._replace(lanes=[inputs.lanes[0]._replace(x=x)])
+    signature = Signature.of(inputs)
+    plain = signature.flatten(inputs)
+    assert all(tensor.is_contiguous() for tensor in plain)
+    assert [tuple(tensor.shape) for tensor in signature.zeros(CPU)] == [tuple(tensor.shape) for tensor in plain]
+    again = signature.unflatten(plain)
+    assert torch.equal(again.lanes[0].x, x) and again.lanes[0].x.data_ptr() == x.data_ptr()
+    assert list(again.lanes[0].cond) == list(inputs.lanes[0].cond)
