@@ -1,6 +1,7 @@
-"""Pictures to latents and back, through AutoencoderKL or AutoencoderTiny."""
+"""Pictures to latents and back, through AutoencoderKL, AutoencoderTiny or AutoencoderDC."""
 
-from diffusers import AutoencoderKL, AutoencoderTiny
+import torch
+from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderTiny
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
@@ -8,10 +9,10 @@ from torch import Tensor
 class Codec:
     """An autoencoder with its scale. Pixels are RGB, 0 to 255; latents are those the denoiser works in."""
 
-    def __init__(self, vae: AutoencoderKL | AutoencoderTiny) -> None:
+    def __init__(self, vae: AutoencoderKL | AutoencoderTiny | AutoencoderDC) -> None:
         self.vae = vae
         self.scale: float = vae.config.scaling_factor
-        self.shift: float = vae.config.shift_factor or 0.0
+        self.shift: float = vae.config.get("shift_factor") or 0.0
 
     @property
     def channels(self) -> int:
@@ -22,16 +23,13 @@ class Codec:
     def factor(self) -> int:
         """Pixels along the side of one latent cell: every level but the first halves the picture."""
         config = self.vae.config
-        tiny = isinstance(self.vae, AutoencoderTiny)
-        levels = config.encoder_block_out_channels if tiny else config.block_out_channels
+        levels = config.block_out_channels if isinstance(self.vae, AutoencoderKL) else config.encoder_block_out_channels
         return int(2 ** (len(levels) - 1))
 
     def encode(self, pixels: UInt8[Tensor, "frames h w 3"]) -> Float[Tensor, "frames c h_ w_"]:
         """Give clean latents in float32: the mean of the posterior, never a sample."""
         signal = pixels.to(self.vae.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        code = self.vae.encode(signal.to(self.vae.dtype))
-        mean = code.latents if isinstance(self.vae, AutoencoderTiny) else code.latent_dist.mean
-        latents: Tensor = (mean.float() - self.shift) * self.scale
+        latents: Tensor = (self._mean(signal.to(self.vae.dtype)).float() - self.shift) * self.scale
         return latents
 
     def decode(self, latents: Float[Tensor, "frames c h w"]) -> UInt8[Tensor, "frames h_ w_ 3"]:
@@ -40,3 +38,9 @@ class Codec:
         signal: Tensor = self.vae.decode(code.to(self.vae.dtype)).sample
         pixels = ((signal.float() + 1) * 127.5).round().clamp(0, 255)
         return pixels.permute(0, 2, 3, 1).byte()
+
+    def _mean(self, signal: Float[Tensor, "frames 3 h w"]) -> Tensor:
+        code = self.vae.encode(signal)
+        if isinstance(self.vae, AutoencoderKL):
+            return torch.as_tensor(code.latent_dist.mean)
+        return torch.as_tensor(code.latents if isinstance(self.vae, AutoencoderTiny) else code.latent)

@@ -45,7 +45,7 @@ def _assemble(name: str, parts: Parts, distilled: bool, device: torch.device, dt
         device=device,
         dtype=dtype,
         denoiser=denoiser,
-        conditioner=Conditioner(TextEncoder(parts.tokenizer, parts.text_encoder), denoiser),
+        conditioner=Conditioner(TextEncoder(parts.tokenizer, parts.text_encoder, parts.vocabulary), denoiser),
         codec=codec,
     )
 

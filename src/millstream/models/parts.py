@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import diffusers
-from diffusers import AutoencoderKL, AutoencoderTiny, SchedulerMixin, UNet2DConditionModel
+from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderTiny, SchedulerMixin, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import SingleFileComponentError
 from safetensors import SafetensorError, safe_open
 from torch import nn
@@ -16,6 +16,7 @@ from transformers.models.clip import CLIPTokenizer
 from millstream.errors import ModelError
 from millstream.models.files import fetch, first_line, refuse_pickle, weights_variant
 from millstream.models.schedule import make_scheduler
+from millstream.models.vocabulary import Vocabulary
 
 PIPELINES = (
     "StableDiffusionPipeline",
@@ -23,13 +24,13 @@ PIPELINES = (
     "LatentConsistencyModelPipeline",
     "LatentConsistencyModelImg2ImgPipeline",
 )
-AUTOENCODERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
+AUTOENCODERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny, "AutoencoderDC": AutoencoderDC}
 CONFIGURATION = ["*.json", "*/*.json", "*/*.txt"]
 TEXT_WEIGHTS = "text_encoder/*.safetensors"
 WEIGHTS = ["unet/*.safetensors", "vae/*.safetensors", TEXT_WEIGHTS]
 READING = (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, SafetensorError)
 
-Autoencoder: TypeAlias = AutoencoderKL | AutoencoderTiny
+Autoencoder: TypeAlias = AutoencoderKL | AutoencoderTiny | AutoencoderDC
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Parts:
     text_encoder: CLIPTextModel
     tokenizer: CLIPTokenizer
     scheduler: SchedulerMixin
+    vocabulary: Vocabulary | None = None
 
     def __post_init__(self) -> None:
         for network in self.networks:
@@ -67,7 +69,7 @@ def load_parts(path: str, base: str | None, vae: str | None) -> Parts:
 
 
 def load_autoencoder(folder: Path) -> Autoencoder:
-    """Read an AutoencoderKL or AutoencoderTiny. Raises ModelError for any other kind."""
+    """Read an AutoencoderKL, AutoencoderTiny or AutoencoderDC. Raises ModelError for any other kind."""
     kind = _read_json(folder / "config.json").get("_class_name")
     if kind not in AUTOENCODERS:
         raise ModelError(f"{folder}: {kind} is not supported; give one of {', '.join(AUTOENCODERS)}")
@@ -83,6 +85,7 @@ def _from_folder(folder: Path, autoencoder: Autoencoder | None) -> Parts:
         text_encoder=_load_network(CLIPTextModel, folder / "text_encoder"),
         tokenizer=_load_tokenizer(folder / "tokenizer"),
         scheduler=make_scheduler(_read_json(folder / "scheduler" / "scheduler_config.json")),
+        vocabulary=Vocabulary.of(folder),
     )
 
 

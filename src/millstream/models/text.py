@@ -13,6 +13,7 @@ from transformers.models.clip import CLIPTokenizer
 
 from millstream.core.rows import Conditioning
 from millstream.models.denoiser import UNetDenoiser
+from millstream.models.vocabulary import Vocabulary
 from millstream.params import Blend, WeightedPrompt
 
 KEPT_PROMPTS = 32
@@ -23,7 +24,9 @@ GUIDANCE_TIME = 1000.0
 class TextEncoder:
     """CLIP's last hidden states of a prompt, at the model's own length. The last prompts are kept."""
 
-    def __init__(self, tokenizer: CLIPTokenizer, encoder: CLIPTextModel) -> None:
+    def __init__(self, tokenizer: CLIPTokenizer, encoder: CLIPTextModel, vocabulary: Vocabulary | None = None) -> None:
+        """`vocabulary` lists the words of a small model; prompts with others give a warning with the nearest."""
+        self._vocabulary = vocabulary
         self._tokenizer = tokenizer
         self._encoder = encoder
         self._lock = Lock()  # a fast tokenizer must not be called from two threads at once
@@ -38,6 +41,8 @@ class TextEncoder:
         return mixed[None].to(encoded.dtype)
 
     def _encode(self, text: str) -> Float[Tensor, "1 length width"]:
+        if self._vocabulary and (hint := self._vocabulary.hint(text)):
+            warnings.warn(hint, stacklevel=2)
         tokens = self._tokens(text).to(self._encoder.device)
         embeddings: Tensor = self._encoder(tokens).last_hidden_state
         return embeddings
