@@ -1,10 +1,12 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from numpy.random import default_rng
 from torch import nn
 
-from training import captions, crops, denoiser, loop, shapes, styles, tokenizer
+from training import batches, captions, crops, denoiser, loop, shapes, styles, tokenizer
 
 SIZES = [(64, 64), (48, 80), (33, 57)]
 
@@ -97,26 +99,85 @@ def test_captions_name_their_style_and_held_out_phrases_are_new():
     assert "" in {captions.caption(None, rng) for _ in range(200)}
 
 
-def test_photographs_are_noised_at_high_timesteps_alone():
+def test_a_first_step_starts_at_the_sources_times_and_text_alone_at_the_last():
     rng = default_rng(4)
-    share = [denoiser.starts_from_source(np.full(4000, time), rng).mean() for time in (0, 259, 279, 340, 400, 999)]
-    assert share[:3] == [0, 0, 0]
-    assert 0.3 < share[3] < 0.6
-    assert share[4:] == pytest.approx([0.875, 0.875], abs=0.03)
+    drawn = np.array([batches.draw_first(rng, batches.STYLE_FIRST, text_only=False) for _ in range(4000)])
+    assert batches.SOURCE_FROM <= drawn.min() <= drawn.max() < 960
+    near = (abs(drawn - 499) <= 20) | (abs(drawn - 739) <= 20)
+    assert near.mean() == pytest.approx(0.5 + 0.5 * 82 / 575, abs=0.03)
+    alone = np.array([batches.draw_first(rng, batches.STYLE_FIRST, text_only=True) for _ in range(4000)])
+    assert alone.min() >= 940
+    assert (alone == 999).mean() == pytest.approx(0.7, abs=0.03)
 
 
-def test_half_the_timesteps_are_near_the_defaults():
-    times = denoiser.draw_times(default_rng(5), 20000)
-    assert times.min() >= 0
-    assert times.max() <= 999
-    near = (abs(times - 499) <= 20) | (abs(times - 259) <= 20)
-    assert near.mean() == pytest.approx(0.5 + 0.5 * 82 / 1000, abs=0.02)
+def test_a_second_step_is_below_the_first_and_mostly_where_the_engine_puts_it():
+    rng = default_rng(5)
+    for first, usual in ((499, 259), (739, 379), (999, 499)):
+        drawn = np.array([batches.draw_second(rng, first) for _ in range(2000)])
+        assert drawn.max() < first
+        assert drawn.min() >= 20
+        assert (abs(drawn - usual) <= 30).mean() > 0.55
 
 
-def test_noise_leaves_most_of_a_latent_at_the_default_timestep():
+def pairs():
+    latent = np.zeros((2, 4, 4), np.float16)
+    return [batches.Pair(latent, latent + 1, "a", index % 2 == 0) for index in range(2000)]
+
+
+def test_examples_are_first_steps_second_steps_or_the_target_itself():
+    batch = batches.assemble(pairs(), batches.SCENE_FIRST, default_rng(6))
+    second, teacher = batch.second >= 0, batch.teacher
+    assert not (second & teacher).any()
+    assert second.float().mean() == pytest.approx(batches.DOUBLE, abs=0.04)
+    assert (~second & ~teacher).float().mean() == pytest.approx(batches.SINGLE, abs=0.04)
+    assert (batch.second < batch.first)[second].all()
+    assert (batch.first[~teacher] >= batches.SOURCE_FROM).all()
+    assert (batch.first[~teacher & batch.text_only] >= 940).all()
+
+
+class Echo(nn.Module):
+    """Stands where the UNet does, and says that all is grey."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def forward(self, x, times, prompt):
+        self.seen.append((x, times))
+        return SimpleNamespace(sample=torch.zeros_like(x))
+
+
+def test_text_alone_starts_from_noise_and_a_second_step_from_the_answer_to_the_first():
+    model = denoiser.Denoiser(tokenizer.build())
+    model.unet = Echo()
+    latent = torch.ones(4, 2, 4, 4)
+    batch = batches.Batch(
+        source=0 * latent,
+        target=latent,
+        texts=["a cat"] * 4,
+        text_only=torch.tensor([True, False, False, True]),
+        first=torch.tensor([999, 499, 739, 300]),
+        second=torch.tensor([-1, -1, 379, -1]),
+        teacher=torch.tensor([False, False, False, True]),
+    )
+    noise = torch.randn((2, 4, 2, 4, 4), generator=torch.Generator().manual_seed(0))
+    noisy, times = denoiser.shown(model, batch, noise, model.prompt(batch.texts))
+    a, b = (level.flatten() for level in model.levels(torch.tensor([999, 499, 739, 300])))
+    b_second = model.levels(torch.tensor([379]))[1].flatten()
+    assert times.tolist() == [999, 499, 379, 300]
+    assert torch.equal(noisy[0], noise[0, 0])
+    assert torch.allclose(noisy[1], b[1] * noise[0, 1])
+    assert torch.allclose(noisy[2], b_second * noise[1, 2])
+    assert torch.allclose(noisy[3], a[3] * latent[3] + b[3] * noise[0, 3])
+    assert [seen[1].tolist() for seen in model.unet.seen] == [[739]]
+
+
+def test_noise_leaves_most_of_a_latent_at_the_default_timesteps_and_nothing_at_the_last():
     alphas = shapes.scheduler().alphas_cumprod
     assert alphas[0] > 0.999
-    assert 0.5 < alphas[499] < 0.9
+    assert alphas[259] == pytest.approx(np.exp(-(0.088 * 0.26 + 4 * 0.26**6.3)), rel=1e-4)
+    assert 0.9 < alphas[499] < 0.92
+    assert alphas[999] < 0.02
     assert (alphas.diff() < 0).all()
 
 

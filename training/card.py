@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from training import attribution, autoencoder, captions, decoder, denoiser, shapes, styles
+from training import attribution, autoencoder, batches, captions, denoiser, shapes, styles
 
 HEAD = """---
 license: apache-2.0
@@ -13,23 +13,24 @@ tags: [image-to-image, style, cpu]
 ---
 # The embedded model
 
-A small latent diffusion model that redraws a picture in one of {styles} styles, in one to four steps. It is what the
-program runs when no checkpoint is named: no download, no GPU. It is not Stable Diffusion: it knows the styles below and
-nothing else, invents no objects, and makes no picture from text alone. Bigger checkpoints are one option away.
+A small latent diffusion model, for one to four steps: it redraws a picture in one of {styles} styles, makes a clean
+scene of a rough drawing, and paints such a scene from text alone. It is what the program runs when no checkpoint is
+named: no download, no GPU. It is not Stable Diffusion: it knows the words below and nothing else. Bigger checkpoints
+are one option away.
 
 Weights: Apache-2.0, as the program. Nothing was taken from other models; every weight was trained from random numbers.
 
 ## Shape
 
-256x256 is what it was trained for; any multiple of 32 works. Autoencoder (AutoencoderTiny): {scale}-fold, {channels}
-latent channels. Denoiser (UNet2DConditionModel): 8.6 million parameters, predicts noise (`epsilon`). Text
-encoder (CLIPTextModel): two layers, {words} tokens. Noise: linear betas 1e-4 to 2.5e-3, much gentler than Stable
-Diffusion's.
+256x256 is what it was trained for; any multiple of 32 works. Autoencoder (AutoencoderDC): {scale}-fold, {channels}
+latent channels. Denoiser (UNet2DConditionModel): {millions:.1f} million parameters, predicts the clean latent (`sample`). Text
+encoder (CLIPTextModel): two layers, {words} tokens. Noise: betas of its own, much gentler than Stable Diffusion's.
+Every part is a class of diffusers or transformers; diffusers' Stable Diffusion pipelines, though, call an autoencoder
+in a way that AutoencoderDC does not take, so use the parts, or this program.
 
-Use it as image to image at strength 0.5 and two steps (timesteps 499 and 259), without guidance. The first step, at a
-timestep of {always} or above, turns the photograph into the styled picture; steps below {source} refine. Between the
-two it may do either, so strengths below 0.3 style little. With the prompt left empty, or "a photo", the picture comes
-back as it is.
+Use it as image to image at strength 0.5 and one or two steps (timesteps 499 and 259), without guidance. The first
+step, at a timestep of {source} or above, turns the source into what the prompt says; steps below refine. With the
+prompt left empty, or "a photo", the picture comes back as it is. Text alone needs strength 1.
 
 ## Vocabulary
 
@@ -41,19 +42,15 @@ Words outside it are cut into pieces that mean nothing to the model and are most
 TRAINING = """
 ## Training
 
-`python -m training` makes everything anew: crops and procedural styles (OpenCV and NumPy), the autoencoder ({ae_steps}
-steps of {ae_batch} patches of {side}x{side}), its decoder alone ({decoder_steps} steps), then denoiser and text encoder
-together ({steps} steps of {batch} latents). This first version had about an hour and a half on two busy CPU cores:
-styles are softer than their targets, and fine texture is lost. Its recipe was settled on the way: the first 500 steps
-of the autoencoder used patches of 128x128, the halftone, tiles and scan lines were made coarser at its step 3000, and
-the denoiser's plan was made longer at steps 2600 and 6000, with the learning rate's cosine begun again; a few words of
-the vocabulary changed their numbers there.
+`python -m training` makes everything anew: crops and procedural styles (OpenCV and NumPy), scenes of drawn objects in
+painted places, the autoencoder ({ae_steps} steps of {ae_batch} patches of {side}x{side}), then denoiser and text
+encoder together ({steps} steps of {styles} patches of 128x128 in styles and {scenes} whole scenes).
 """
 
 LIMITS = """
 ## Limits
 
-Faces and small text lose detail: the autoencoder keeps one number for eight pixels' values. Styles imitate the
+Faces and small text lose detail: the autoencoder keeps one number for six of a picture's. Styles imitate the
 procedural filters of `training.styles`, not the works of artists. Few photographs were at hand ({photographs}), so
 unusual pictures may come out worse.
 Patterns (halftone, tiles, leads, grids) hang on the screen, not on what is shown.
@@ -74,8 +71,8 @@ def _head() -> str:
         scale=shapes.SCALE,
         channels=shapes.LATENT_CHANNELS,
         words=shapes.WORDS,
-        always=denoiser.SOURCE_ALWAYS,
-        source=denoiser.SOURCE_FROM,
+        millions=sum(weight.numel() for weight in shapes.denoiser().parameters()) / 1e6,
+        source=batches.SOURCE_FROM,
         vocabulary="\n".join(lines),
     )
 
@@ -85,9 +82,9 @@ def _training() -> str:
         ae_steps=autoencoder.PLAN.steps,
         ae_batch=autoencoder.BATCH,
         side=autoencoder.SIDE,
-        decoder_steps=decoder.PLAN.steps,
         steps=denoiser.PLAN.steps,
-        batch=denoiser.BATCH,
+        styles=denoiser.STYLES,
+        scenes=denoiser.SCENES,
     )
 
 

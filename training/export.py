@@ -4,18 +4,19 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import AutoencoderDC, StableDiffusionPipeline
 
 from millstream import embedded
-from training import card, decoder, denoiser, latents, shapes, tokenizer
+from training import autoencoder, card, denoiser, latents, shapes, tokenizer
 
 LIMIT = 40 * 10**6  # bytes
 
 
-def pipeline(vae: torch.nn.Module, nets: denoiser.Denoiser, scaling: float) -> StableDiffusionPipeline:
+def pipeline(vae: AutoencoderDC, nets: denoiser.Denoiser, scaling: float) -> StableDiffusionPipeline:
     """The parts as diffusers' pipeline, weights in fp16."""
-    vae.register_to_config(scaling_factor=scaling)  # type: ignore[operator]
+    # diffusers' pipelines count the levels there, and AutoencoderDC has no such entry of its own
+    levels = vae.config.encoder_block_out_channels
+    vae.register_to_config(scaling_factor=scaling, block_out_channels=levels)
     return StableDiffusionPipeline(
         vae=vae.half(),
         text_encoder=nets.text.half(),
@@ -49,7 +50,7 @@ def install(made: StableDiffusionPipeline, folder: Path) -> None:
 
 def main() -> None:
     """Export the latest checkpoints."""
-    made = pipeline(decoder.trained().cpu(), denoiser.trained().cpu(), float(np.load(latents.SCALING)))
+    made = pipeline(autoencoder.trained().cpu(), denoiser.trained().cpu(), float(np.load(latents.SCALING)))
     install(made, embedded.path())
 
 

@@ -1,46 +1,87 @@
-"""`python -m training.latents`: part of the pool as latents, encoded once by the frozen autoencoder.
+"""`python -m training.latents`: the pool as latents, encoded once by the frozen autoencoder.
 
-pool/latents.npy (count, 1 + PER_CROP, c, 32, 32) in float16: the crop first, its styled versions after it. They are in
+pool/latents.npy (count, 1 + PER_CROP, c, 32, 32) in float16: the crop first, its styled versions after it. All are in
 the engine's scale: multiplied by the scaling factor that brings crops to unit variance, kept in pool/scaling.npy.
+pool/scenes.npy (SCENES, 2, c, 32, 32): a scene and its rough drawing; pool/canonical.npy (count, c, 32, 32): the scenes
+that text alone asks for.
 """
+
+from collections.abc import Iterable
+from itertools import product
 
 import numpy as np
 import torch
-from diffusers import AutoencoderTiny
+from diffusers import AutoencoderDC
+from numpy.random import default_rng
 from numpy.typing import NDArray
 
-from training import autoencoder, loop, pools, shapes
+from training import autoencoder, loop, pools, scenes, shapes
 
-LATENTS = pools.POOL / "latents.npy"
-SCALING = pools.POOL / "scaling.npy"
-COUNT = 600  # crops encoded, from the start of the pool
+LATENTS, SCALING = pools.POOL / "latents.npy", pools.POOL / "scaling.npy"
+DRAWN, CANONICAL = pools.POOL / "scenes.npy", pools.POOL / "canonical.npy"
+NAMES = pools.POOL / "names.npy"
+SCENES = 5000
+SEED = 3
+HOME = "meadow"  # where an object is that nobody places
 
 
 @torch.inference_mode()
-def encode(model: AutoencoderTiny, pictures: NDArray[np.uint8]) -> NDArray[np.float16]:
+def encode(model: AutoencoderDC, pictures: NDArray[np.uint8]) -> NDArray[np.float16]:
     """Unscaled latents of uint8 (b, h, w, 3)."""
     with loop.autocast():
         latents = model.encoder(autoencoder.to_tensor(pictures))
     return np.asarray(latents.to("cpu", torch.float16))
 
 
-def scaling_factor(model: AutoencoderTiny, pictures: NDArray[np.uint8]) -> float:
+def scaling_factor(model: AutoencoderDC, pictures: NDArray[np.uint8]) -> float:
     """One over the standard deviation of these pictures' latents."""
     return float(1 / encode(model, pictures).astype(np.float32).std())
 
 
-def main() -> None:
-    """Encode the first COUNT crops and their styled versions."""
-    model = autoencoder.trained()
+def write_styles(model: AutoencoderDC, scaling: float) -> None:
+    """Encode every crop and its styled versions."""
     crop_file, styled_file, _ = pools.load()
-    scaling = scaling_factor(model, crop_file[:128])
     side = crop_file.shape[1] // shapes.SCALE
-    shape = (min(COUNT, len(crop_file)), 1 + pools.PER_CROP, shapes.LATENT_CHANNELS, side, side)
+    shape = (len(crop_file), 1 + pools.PER_CROP, shapes.LATENT_CHANNELS, side, side)
     file = np.lib.format.open_memmap(LATENTS, "w+", np.float16, shape)
     for index in range(len(file)):
         file[index] = encode(model, np.concatenate([crop_file[index : index + 1], styled_file[index]])) * scaling
+
+
+def pairs(count: int) -> Iterable[tuple[scenes.Scene, NDArray[np.uint8]]]:
+    """`count` scenes, each with the picture of it and its rough drawing."""
+    for index in range(count):
+        rng = default_rng([SEED, index])
+        scene = scenes.sample(rng)
+        yield scene, np.stack([scenes.draw(scene), scenes.roughen(scene, rng)])
+
+
+def write_scenes(model: AutoencoderDC, scaling: float) -> None:
+    """Encode SCENES random scenes with their drawings, and every canonical one."""
+    side = pools.load()[0].shape[1] // shapes.SCALE
+    file = np.lib.format.open_memmap(DRAWN, "w+", np.float16, (SCENES, 2, shapes.LATENT_CHANNELS, side, side))
+    names = []
+    for index, (scene, pictures) in enumerate(pairs(SCENES)):
+        file[index] = encode(model, pictures) * scaling
+        names.append((scene.obj, scene.place))
+    np.save(NAMES, np.array(names))
+    everything = [scenes.canonical(obj, place or HOME) for obj, place in asked()]
+    np.save(CANONICAL, np.concatenate([encode(model, scenes.draw(scene)[None]) * scaling for scene in everything]))
+
+
+def asked() -> list[tuple[str | None, str | None]]:
+    """Everything text alone can ask for: each object in each place, each by itself."""
+    return list(product([None, *scenes.OBJECTS], [None, *scenes.PLACES]))[1:]
+
+
+def main() -> None:
+    """Encode styles and scenes."""
+    model = autoencoder.trained()
+    scaling = scaling_factor(model, pools.load()[0][:128])
+    write_styles(model, scaling)
+    write_scenes(model, scaling)
     np.save(SCALING, scaling)
-    print(f"{len(file)} crops, scaling factor {scaling:.4f}")
+    print(f"scaling factor {scaling:.4f}")
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ class Trainer:
     def __init__(self, model: nn.Module, plan: Plan, path: Path) -> None:
         self.model = model.to(DEVICE, memory_format=FORMAT)  # type: ignore[call-overload]
         self.plan, self.path, self.step = plan, path, 0
-        self.optimiser = torch.optim.AdamW(self.model.parameters(), plan.rate, betas=(0.9, 0.99), weight_decay=1e-4)
+        self.optimiser = torch.optim.AdamW(self.model.parameters(), plan.rate, betas=(0.9, 0.99), weight_decay=1e-2)
         average = get_ema_multi_avg_fn(plan.average)  # type: ignore[no-untyped-call]
         self.averaged = AveragedModel(self.model, multi_avg_fn=average)
         if path.exists():

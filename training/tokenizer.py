@@ -12,7 +12,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
-from training import captions, shapes
+from training import captions, scenes, shapes
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 FOLDER = Path(__file__).parent / "vocabulary"
@@ -51,7 +51,7 @@ def save(tokenizer: CLIPTokenizer, folder: Path) -> None:
 def main() -> None:
     """Learn the vocabulary of the captions, and keep it."""
     FOLDER.mkdir(exist_ok=True)
-    make(*learn(captions.words())).backend_tokenizer.model.save(str(FOLDER))
+    make(*learn([*captions.words(), *scenes.words()])).backend_tokenizer.model.save(str(FOLDER))
 
 
 if __name__ == "__main__":

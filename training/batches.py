@@ -1,0 +1,137 @@
+"""What the denoiser is trained on: pairs of a source and a target latent, a caption, and the noise levels of a run.
+
+Image to image is trained for as it is run. A run's first step, at SOURCE_FROM or above, starts from the source (a
+photograph, a rough drawing, or for text alone pure noise) and aims at the target. Its second step, below, starts from
+the network's own first answer, so that it refines and does not style twice.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy.random import Generator, default_rng
+from numpy.typing import NDArray
+from torch import Tensor
+
+from training import captions, latents, loop, pools, scenes, styles
+
+SEED = 2
+NEUTRAL = 0.14  # share of style captions that ask for the picture as it is
+SOURCE_FROM = 385  # the lowest timestep of a first step
+LAST = 999
+STYLE_FIRST = (499, 499, 739)  # the first steps of strengths 0.5 and 0.75, by how often they are drawn
+SCENE_FIRST = (499, 739, 739)
+TEXT_ONLY = 0.4  # share of scenes made from text alone
+SINGLE, DOUBLE = 0.7, 0.2  # shares of first and of second steps; the others start from the target itself
+
+Latent = NDArray[np.float16]  # (c, h, w)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One training example: its latents, its caption, and whether text alone asks for it."""
+
+    source: Latent
+    target: Latent
+    text: str
+    text_only: bool = False
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples, and each one's run: the first step's time, the second's (-1: none), or the target noised (teacher)."""
+
+    source: Float[Tensor, "b c h w"]
+    target: Float[Tensor, "b c h w"]
+    texts: list[str]
+    text_only: Bool[Tensor, "b"]
+    first: Int[Tensor, "b"]
+    second: Int[Tensor, "b"]
+    teacher: Bool[Tensor, "b"]
+
+
+class Styles:
+    """Patches of photographs and their styled versions; batch k depends on (SEED, k) alone."""
+
+    def __init__(self) -> None:
+        self.latents = np.load(latents.LATENTS)
+        self.which = np.load(pools.POOL / "which.npy")
+        self.names = list(styles.STYLES)
+
+    def __call__(self, step: int, patch: int, count: int) -> Batch:
+        """`count` pairs of `patch` by `patch` latents, cut on the 32-pixel grid that the styles' patterns keep."""
+        rng = default_rng([SEED, step])
+        return assemble([self._pair(rng, patch) for _ in range(count)], STYLE_FIRST, rng)
+
+    def _pair(self, rng: Generator, patch: int) -> Pair:
+        index, column = rng.integers(len(self.latents)), rng.integers(pools.PER_CROP)
+        neutral = rng.random() < NEUTRAL
+        style = None if neutral else self.names[self.which[index, column]]
+        top, left = rng.integers(0, (self.latents.shape[-1] - patch) // 4 + 1, 2) * 4
+        window = (slice(None), slice(top, top + patch), slice(left, left + patch))
+        # an already styled picture, asked for as it is, stays as it is
+        source = 0 if not neutral or rng.random() < 0.6 else 1 + column
+        target = source if neutral else 1 + column
+        cut = (self.latents[index, source][window], self.latents[index, target][window])
+        return Pair(*cut, captions.caption(style, rng))
+
+
+class Scenes:
+    """Whole scenes from rough drawings, or from text alone; batch k depends on (SEED, k) alone."""
+
+    def __init__(self) -> None:
+        self.drawn = np.load(latents.DRAWN)
+        self.canonical = np.load(latents.CANONICAL)
+        self.names = np.load(latents.NAMES)
+        self.asked = latents.asked()
+
+    def __call__(self, step: int, count: int) -> Batch:
+        """`count` scenes."""
+        rng = default_rng([SEED, 1, step])
+        return assemble([self._pair(rng) for _ in range(count)], SCENE_FIRST, rng)
+
+    def _pair(self, rng: Generator) -> Pair:
+        if rng.random() < TEXT_ONLY:
+            index = rng.integers(len(self.asked))
+            target = self.canonical[index]
+            return Pair(np.zeros_like(target), target, scenes.caption(*self.asked[index], rng), True)
+        index = rng.integers(len(self.drawn))
+        obj, place = self.names[index].tolist()
+        return Pair(self.drawn[index, 1], self.drawn[index, 0], scenes.caption(obj, place, rng))
+
+
+def draw_first(rng: Generator, usual: tuple[int, ...], text_only: bool) -> int:
+    """The first step's time: the last one for text alone, else half the time near a usual one, else any."""
+    if text_only:
+        return LAST if rng.random() < 0.7 else int(rng.integers(940, LAST + 1))
+    near = rng.choice(usual) + rng.integers(-20, 21)
+    return int(near if rng.random() < 0.5 else rng.integers(SOURCE_FROM, 960))
+
+
+def draw_second(rng: Generator, first: int) -> int:
+    """The second step's time: about half of the first, as the engine spaces two steps; at times any below."""
+    half = first // 2 + 5 + rng.integers(-20, 21)
+    return int(half if rng.random() < 0.6 else rng.integers(20, min(first, 520)))
+
+
+def assemble(pairs: list[Pair], usual: tuple[int, ...], rng: Generator) -> Batch:
+    """The pairs, each with a run of its own."""
+    first = np.array([draw_first(rng, usual, pair.text_only) for pair in pairs])
+    second = np.array([draw_second(rng, time) for time in first])
+    kind = rng.random(len(pairs))
+    single, teacher = kind < SINGLE, kind > SINGLE + DOUBLE
+    first = np.where(teacher, rng.integers(20, 600, len(pairs)), first)
+    return Batch(
+        _tensor(np.stack([pair.source for pair in pairs])).float(),
+        _tensor(np.stack([pair.target for pair in pairs])).float(),
+        [pair.text for pair in pairs],
+        _tensor(np.array([pair.text_only for pair in pairs])),
+        _tensor(first),
+        _tensor(np.where(single | teacher, -1, second)),
+        _tensor(teacher),
+    )
+
+
+def _tensor(array: NDArray[np.generic]) -> Tensor:
+    return torch.from_numpy(array).to(loop.DEVICE)

@@ -1,0 +1,24 @@
+"""Scenes, all of them by one name: objects in places, drawn clean, drawn in a hurry, described."""
+
+from training import objects, places
+from training.compose import Layout, Scene, canonical, draw, sample
+from training.roughen import roughen, roughened
+from training.scenecaptions import caption, unheard, words
+
+OBJECTS = {name: thing.phrases for name, thing in objects.THINGS.items()}
+PLACES = {name: place.phrases for name, place in places.PLACES.items()}
+
+__all__ = [
+    "OBJECTS",
+    "PLACES",
+    "Layout",
+    "Scene",
+    "canonical",
+    "caption",
+    "draw",
+    "roughen",
+    "roughened",
+    "sample",
+    "unheard",
+    "words",
+]
