@@ -1,5 +1,6 @@
 """The command line. What can be refused is refused before torch is imported and a model is loaded."""
 
+import gc
 import json
 import logging
 import os
@@ -24,7 +25,7 @@ from millstream.media.fit import matching_size
 from millstream.media.sinks import PICTURE_SUFFIXES, open_sink
 from millstream.media.sources import DEMO, SourceInfo, open_source
 from millstream.options import Parser, add_options, read_settings
-from millstream.params import Params, Settings, StreamConfig, check
+from millstream.params import ModelConfig, Params, Settings, StreamConfig, check
 from millstream.progress import frame_bar, stop_asked
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for library in ("TRANSFORMERS", "DIFFUSERS"):  # read when they are imported; their hints are not for users
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
     _tell_progress()
+    gc.disable()  # importing the libraries makes it walk a growing heap a thousand times: a second of a start
     try:
         options = make_parser().parse_args(argv)
         with warnings.catch_warnings():
@@ -62,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say(str(error), error.exit_code)
     except KeyboardInterrupt:
         return _say("stopped", INTERRUPTED)
+    finally:
+        gc.enable()
     return code
 
 
@@ -124,9 +128,8 @@ def convert(options: Namespace) -> int:
     _refuse_target(options.output, source.info)
 
     from millstream import pipeline  # noqa: PLC0415
-    from millstream.models import load_model  # noqa: PLC0415
 
-    model = load_model(settings.model)
+    model = _load(settings.model)
     with pipeline.Stream.open(model, _sized(settings.config, model, source.info), settings.params) as stream:
         done = follow(pipeline.convert(stream, source, options.output), source.info.frames)
         return _report(options, settings, stream.config, done)
@@ -141,9 +144,8 @@ def txt2img(options: Namespace) -> int:
     from millstream import pipeline  # noqa: PLC0415
     from millstream.engine import Engine  # noqa: PLC0415
     from millstream.feed import Feed, offline  # noqa: PLC0415
-    from millstream.models import load_model  # noqa: PLC0415
 
-    engine = Engine(load_model(settings.model))
+    engine = Engine(_load(settings.model))
     session = engine.open(settings.config, settings.params)
     pictures = offline(Feed(engine, session), _seeds(session, options.count))
     written = pipeline.write(pictures, _slides(session.config, options.count), options.output)
@@ -197,6 +199,16 @@ def follow(written: Generator[Frame], total: int | None) -> Done:
                 break
         written.close()
         return Done(count, time.monotonic() - begun, stop.is_set())
+
+
+def _load(config: ModelConfig) -> "Model":
+    """Load the model. What is there by then stays, so the collector, on again, need not walk it during a stream."""
+    from millstream.models import load_model  # noqa: PLC0415
+
+    model = load_model(config)
+    gc.freeze()
+    gc.enable()
+    return model
 
 
 def _seeds(session: "Session", count: int) -> Iterator[Frame]:
