@@ -23,8 +23,9 @@ Weights: Apache-2.0, as the program. Nothing was taken from other models; every 
 ## Shape
 
 256x256 is what it was trained for; any multiple of 32 works. Autoencoder (AutoencoderDC): {scale}-fold, {channels}
-latent channels. Denoiser (UNet2DConditionModel): {millions:.1f} million parameters, predicts the clean latent (`sample`). Text
-encoder (CLIPTextModel): two layers, {words} tokens. Noise: betas of its own, much gentler than Stable Diffusion's.
+latent channels. Denoiser (UNet2DConditionModel): {millions:.1f} million parameters, predicts the clean latent
+(`sample`). Text encoder (CLIPTextModel): two layers, {words} tokens. Noise: betas of its own, much gentler than Stable
+Diffusion's.
 Every part is a class of diffusers or transformers; diffusers' Stable Diffusion pipelines, though, call an autoencoder
 in a way that AutoencoderDC does not take, so use the parts, or this program.
 
