@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderDC
 
 from millstream.bench import peers, systems, timing
-from millstream.bench.cli import add_parser
-from millstream.bench.compare import Plan, compare, psnr
-from millstream.bench.report import Report, Row, write
+from millstream.bench.cli import FRAMES, STEPS, add_parser
+from millstream.bench.compare import compare, psnr
+from millstream.bench.report import Report, Row, Table, write
+from millstream.bench.setup import Plan
 from millstream.bench.streamdiffusion_worker import to_epsilon
 from millstream.core.schedule import levels_from_strength, levels_from_t_index
 from millstream.errors import BadInputError, MillstreamError, ModelError, OutputError
@@ -37,7 +39,7 @@ def bench(*words: str) -> int:
 
 
 def make_case(model: Model, steps: int) -> systems.Case:
-    config = StreamConfig(width=model.width, height=model.height, steps=steps)
+    config = StreamConfig(width=model.width, height=model.height, steps=steps, backend="eager")
     return systems.Case(model, config, Params(prompt="night", strength=0.5))
 
 
@@ -55,6 +57,31 @@ def write_lively(root: Path) -> Path:
     unet.conv_in.weight *= 3
     unet.conv_out.weight *= 3
     return tiny.make("lively", unet, vae, tiny.text_encoder(max_position_embeddings=24), tiny.GENTLE, root)
+
+
+@torch.no_grad()
+def write_deep(root: Path) -> Path:
+    """The lively model with an AutoencoderDC, which older libraries do not know."""
+    widths, deep = (8, 8, 16), ((),) * 3
+    with tiny.seeded(4):
+        vae = AutoencoderDC(
+            latent_channels=8,
+            encoder_block_out_channels=widths,
+            decoder_block_out_channels=widths,
+            encoder_layers_per_block=(0, 1, 1),
+            decoder_layers_per_block=(0, 1, 1),
+            encoder_qkv_multiscales=deep,
+            decoder_qkv_multiscales=deep,
+            scaling_factor=0.7,
+        ).eval()
+    vae.register_to_config(block_out_channels=widths)
+    unet = tiny.unet(in_channels=8, out_channels=8, sample_size=8)
+    return tiny.make("deep", unet, vae, tiny.text_encoder(max_position_embeddings=24), tiny.GENTLE, root)
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_deep(tmp_path_factory.mktemp("deep")))
 
 
 @pytest.fixture(scope="module")
@@ -126,13 +153,22 @@ class TestReport:
         Row("img2img", "diffusers", 2, "64x64", 25.0, 24.0, 26.5, 40.0),
         Row("img2img", "millstream", 4, "64x64", 20.0, 19.0, 21.0, 50.0),
     )
-    report = Report({"cpu": "some cpu", "cores": 2}, rows, "The setting.", ["A note."])
+    more = (
+        Row("parity", "eager", 2, "64x64", 10.0, 9.0, 12.0, 100.0, {"psnr_db": None, "largest_error": 0}),
+        Row("parity", "other", 2, "64x64", 5.0, 4.0, 6.0, 200.0, {"psnr_db": 41.25, "largest_error": 9}),
+    )
+    tables = (
+        Table("img2img", "Pictures.", "diffusers", rows, ["A note."]),
+        Table("parity", "Likeness.", "nobody", more),
+    )
+    report = Report({"cpu": "some cpu", "cores": 2}, "The setting.", tables)
 
     def test_json(self):
         written = json.loads(self.report.json())
         assert written["machine"] == {"cpu": "some cpu", "cores": 2}
-        assert [set(row) for row in written["rows"]] == [FIELDS] * 3
-        assert [Row(**row) for row in written["rows"]] == list(self.rows)
+        assert [set(row) for row in written["rows"]] == [FIELDS] * 3 + [FIELDS | {"psnr_db", "largest_error"}] * 2
+        assert [Row(**row) for row in written["rows"][:3]] == list(self.rows)
+        assert [row["psnr_db"] for row in written["rows"][3:]] == [None, 41.25]
 
     def test_markdown(self):
         lines = self.report.markdown().splitlines()
@@ -142,6 +178,14 @@ class TestReport:
         assert "| 64x64 | 4 | 20.0 (19.0-21.0); 50.0/s |  |" in lines
         assert "- A note." in lines
         assert "Machine: cpu some cpu, cores 2." in lines
+        infinite = "10.0 (9.0-12.0); 100.0/s; psnr_db infinite; largest_error 0"
+        assert f"| 64x64 | 2 | {infinite} | 5.0 (4.0-6.0); 200.0/s; psnr_db 41.25; largest_error 9 |" in lines
+        assert "frames a second; speed relative to diffusers." in next(line for line in lines if "Pictures." in line)
+        assert "relative" not in next(line for line in lines if "Likeness." in line)
+
+    def test_plots_stand_behind_their_tables(self):
+        lines = self.report.markdown({"img2img": "some.svg"}).splitlines()
+        assert lines.index("- A note.") < lines.index("![img2img](some.svg)") < lines.index("## parity")
 
     def test_a_file_that_cannot_be_written(self, tmp_path: Path):
         with pytest.raises(OutputError, match="can be written"):
@@ -159,6 +203,14 @@ class TestSystems:
         case, given = make_case(model, steps), pictures(3)
         piped = systems.diffusers(case, systems.load_pipeline(folder, model))
         assert worst(timing.warm_up(piped, given), loop(case, given)) > 60
+
+    def test_diffusers_takes_an_autoencoder_that_its_pipelines_do_not_know(self, deep: str):
+        model = load_model(ModelConfig(name=deep))
+        case, given = make_case(model, 2), pictures(3)
+        piped = timing.warm_up(systems.diffusers(case, systems.load_pipeline(deep, model)), given)
+        looped = timing.warm_up(systems.sequential(case), given)
+        assert worst(piped, looped) > 60
+        assert psnr(looped[0], looped[1]) < 40
 
     @pytest.mark.parametrize("form", [tiny.small, tiny.sd1, tiny.sd_turbo])
     @pytest.mark.parametrize("steps", [1, 2, 4])
@@ -200,8 +252,9 @@ class TestCommand:
 
     def test_defaults(self):
         options = parse()
-        assert (options.model, options.steps, options.frames) == ("embedded", [1, 2, 4], 100)
-        assert options.size is options.streamdiffusion is options.json is options.output is None
+        assert (options.model, STEPS, FRAMES) == ("embedded", (1, 2, 4), 100)
+        assert options.steps is options.frames is options.size is options.streamdiffusion is None
+        assert options.json is options.output is options.random is None
 
     @pytest.mark.parametrize(
         ("words", "fault"),
@@ -223,7 +276,7 @@ class TestCommand:
     @pytest.mark.parametrize(("size", "fault"), [((33, 32), "multiples of 8"), ((8, 8), "width")])
     def test_a_size_that_the_model_cannot_take(self, size: tuple[int, int], fault: str):
         with pytest.raises(BadInputError, match=fault):
-            compare(Plan(str(tiny.small()), [1], 1, size))
+            compare(Plan(str(tiny.small()), 1, size), [1])
 
 
 class TestUpstream:
@@ -248,30 +301,53 @@ class TestUpstream:
         with pytest.raises(ModelError, match=r"cannot start .*docs/benchmarks"), peers.open_worker("no-such-python"):
             pass
 
-    def test_an_interpreter_that_ends_at_once(self, folder: str, model: Model):
+    @pytest.mark.parametrize("before", [True, False], ids=["before it is asked", "while it is asked"])
+    def test_an_interpreter_that_ends_at_once(self, folder: str, model: Model, before: bool):
         with pytest.raises(ModelError, match="process ended"), peers.open_worker("true") as worker:
-            worker.load(folder, model)
+            if before:
+                worker._process.wait(10)
+            worker.load(folder, model, (32, 32))
 
     @pytest.mark.skipif(UPSTREAM is None, reason="MILLSTREAM_STREAMDIFFUSION names no interpreter that has it")
     def test_upstream_gives_the_pictures_of_the_plain_loop(self, folder: str, model: Model):
         given = pictures(4)
         with peers.open_worker(str(UPSTREAM)) as worker:
-            worker.load(folder, model)
+            worker.load(folder, model, (32, 32))
             for steps in (1, 2, 4):
                 case = make_case(model, steps)
                 streamed = timing.warm_up(peers.streamdiffusion(case, worker), given)
                 assert worst(streamed, loop(case, given)) > 50
         assert "sample prediction turned into the noise it assumes" in worker.notes
 
+    def test_an_autoencoder_travels_as_code(self, deep: str, tmp_path: Path):
+        vae = load_model(ModelConfig(name=deep)).codec.vae
+        sent = peers.script(load_model(ModelConfig(name=deep)), (48, 32), tmp_path)
+        signal = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(1)) * 2 - 1
+        code = torch.jit.load(sent["encoder"])(signal)
+        torch.testing.assert_close(code, vae.encode(signal).latent)
+        torch.testing.assert_close(torch.jit.load(sent["decoder"])(code), vae.decode(code).sample)
+        assert sent["config"] == {"block_out_channels": [8, 8, 16], "latent_channels": 8, "scaling_factor": 0.7}
+
+    @pytest.mark.skipif(UPSTREAM is None, reason="MILLSTREAM_STREAMDIFFUSION names no interpreter that has it")
+    def test_upstream_takes_an_autoencoder_as_code(self, deep: str):
+        model, given = load_model(ModelConfig(name=deep)), pictures(4)
+        with peers.open_worker(str(UPSTREAM)) as worker:
+            worker.load(deep, model, (32, 32))
+            case = make_case(model, 2)
+            streamed = timing.warm_up(peers.streamdiffusion(case, worker), given)
+        assert worst(streamed, timing.warm_up(systems.sequential(case), given)) > 50
+        assert "autoencoder given as TorchScript" in worker.notes
+
     @pytest.mark.skipif(UPSTREAM is None, reason="MILLSTREAM_STREAMDIFFUSION names no interpreter that has it")
     def test_upstream_has_its_rows(self, folder: str):
-        report = compare(Plan(folder, [1, 2], 2, python=UPSTREAM))
+        report = compare(Plan(folder, 2, python=UPSTREAM), [1, 2])
         here = ["millstream", "sequential", "diffusers", "streamdiffusion"]
-        assert [(row.steps, row.system) for row in report.rows] == [(n, system) for n in (1, 2) for system in here]
-        assert any("streamdiffusion 0.1.1" in note for note in report.notes)
+        (table,) = report.tables
+        assert [(row.steps, row.system) for row in table.rows] == [(n, system) for n in (1, 2) for system in here]
+        assert any("streamdiffusion 0.1.1" in note for note in table.notes)
 
     @pytest.mark.skipif(UPSTREAM is None, reason="MILLSTREAM_STREAMDIFFUSION names no interpreter that has it")
     def test_a_fault_there_is_one_line_here(self, model: Model):
         with peers.open_worker(str(UPSTREAM)) as worker, pytest.raises(ModelError, match="streamdiffusion: ") as caught:
-            worker.load(str(tiny.ROOT / "none"), model)
+            worker.load(str(tiny.ROOT / "none"), model, (32, 32))
         assert "\n" not in str(caught.value)

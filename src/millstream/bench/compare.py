@@ -1,34 +1,25 @@
-"""The comparison: the same pictures, model, size, steps and prompt through every system."""
+"""The comparison: the same pictures, model, size, steps and prompt through the engine and its peers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from millstream.bench import peers, systems
-from millstream.bench.report import Report, Row, describe_machine
+from millstream.bench.report import Report, Row, Table, describe_machine
+from millstream.bench.setup import PROMPT, STRENGTH, Plan, Setup
 from millstream.bench.systems import Case
-from millstream.bench.timing import System, measure, summarise, warm_up
-from millstream.engine import resolve
+from millstream.bench.timing import System
 from millstream.frame import Pixels
-from millstream.media.demo import draw
-from millstream.models import Model, load_model
-from millstream.params import ModelConfig, Params, StreamConfig, check
 
-TABLE = "img2img"
-PROMPT = "ink drawing"
-STRENGTH = 0.5  # half of any number of steps is whole, so that diffusers runs as many as the others
-PICTURES = 8
+IMG2IMG = "img2img"
+BASELINE = "diffusers"
 
 DIFFERENCES = (
     "All systems: uint8 RGB arrays in and out; the same {dtype} weights, picture size, steps, seed and prompt, "
     "encoded once; no guidance. Systems take turns of a few frames; files, queues and threads are not part of it.",
     "millstream: Stream Batch, one denoiser call a frame with a row for each step; a picture comes out steps - 1 "
     "frames after it went in.",
-    "sequential: the same networks and cached prompt in a plain loop, one denoiser call after another.",
     "diffusers: AutoPipelineForImage2Image with {scheduler}, no safety checker.",
 )
 HOW_TO_GET = (
@@ -36,52 +27,59 @@ HOW_TO_GET = (
     "(docs/benchmarks/README.md has the commands)."
 )
 
-
-@dataclass(frozen=True)
-class Plan:
-    """What to measure: `size` is width and height, `python` the interpreter of streamdiffusion's environment."""
-
-    model: str
-    steps: Sequence[int]
-    frames: int
-    size: tuple[int, int] | None = None
-    python: str | None = None
+# The engine's own systems of so many steps, and what readers must know of them.
+Own = Callable[[int], tuple[list[System], list[str]]]
 
 
-def compare(plan: Plan) -> Report:
-    """Run every system on every number of steps. Raises MillstreamError where one cannot run."""
-    model = load_model(ModelConfig(name=plan.model))
-    cases = [_case(plan, model, steps) for steps in plan.steps]
+def compare(plan: Plan, steps: Sequence[int]) -> Report:
+    """Run the engine, the plain loop and the peers. Raises MillstreamError where one cannot run."""
+    setup = Setup.load(plan)
+
+    def own(n: int) -> tuple[list[System], list[str]]:
+        case = setup.case(n, "auto")
+        here = f"millstream runs {case.config.backend} in {case.config.precision}, the rest PyTorch as it is."
+        return [systems.millstream(case, "millstream"), systems.sequential(setup.case(n, "eager"))], [here]
+
+    about = "Image to image; sequential is a plain loop over the same networks, one denoiser call after another."
+    rows, notes = against_peers(setup, IMG2IMG, steps, own, reference="sequential")
+    table = Table(IMG2IMG, about, BASELINE, rows, notes)
+    return Report(describe_machine(setup.model.device), describe(setup), [table])
+
+
+def against_peers(
+    setup: Setup, name: str, steps: Sequence[int], own: Own, reference: str
+) -> tuple[list[Row], list[str]]:
+    """Rows of the engine's systems and the peers, side by side for every number of steps, and notes to them.
+
+    `reference` is the system that the others' pictures are compared with.
+    """
     rows: list[Row] = []
     notes: list[str] = []
     with ExitStack() as stack:
-        field = Field(plan, model, stack)
-        for case in track(cases, "measuring", console=Console(stderr=True)):
-            more, agreement = _measure(case, field.of(case), plan.frames)
-            rows += more
-            notes.append(agreement)
-        return Report(describe_machine(model.device), rows, _setting(plan, cases[0]), [*field.notes(), *notes])
+        others = Peers(setup, stack)
+        for n in steps:
+            mine, remarks = own(n)
+            raced = setup.race(name, n, [*mine, *others.of(setup.case(n, "eager"))])
+            rows += raced.rows
+            notes += [*remarks, agreement(n, raced.outputs, reference)]
+        return rows, [*others.notes(), *dict.fromkeys(notes)]
 
 
-class Field:
-    """The systems, each loaded once for all cases."""
+class Peers:
+    """The others, each loaded once for all cases."""
 
-    def __init__(self, plan: Plan, model: Model, stack: ExitStack) -> None:
-        path = systems.model_path(plan.model)
-        self._dtype = str(model.dtype).removeprefix("torch.")
-        self._pipeline = systems.load_pipeline(path, model)
-        self._worker = stack.enter_context(peers.open_worker(plan.python)) if plan.python else None
+    def __init__(self, setup: Setup, stack: ExitStack) -> None:
+        path = systems.model_path(setup.plan.model)
+        self._dtype = str(setup.model.dtype).removeprefix("torch.")
+        self._pipeline = systems.load_pipeline(path, setup.model)
+        self._worker = stack.enter_context(peers.open_worker(setup.plan.python)) if setup.plan.python else None
         if self._worker:
-            self._worker.load(path, model)
+            self._worker.load(path, setup.model, setup.size)
 
     def of(self, case: Case) -> list[System]:
-        """The systems of a case, in the order of the report's columns."""
-        here: list[System] = [
-            systems.millstream(case),
-            systems.sequential(case),
-            systems.diffusers(case, self._pipeline),
-        ]
-        return [*here, peers.streamdiffusion(case, self._worker)] if self._worker else here
+        """The peers of a case."""
+        piped = systems.diffusers(case, self._pipeline)
+        return [piped, peers.streamdiffusion(case, self._worker)] if self._worker else [piped]
 
     def notes(self) -> Iterator[str]:
         """What differs between the systems."""
@@ -90,44 +88,28 @@ class Field:
         yield f"streamdiffusion: {'; '.join(self._worker.notes)}." if self._worker else HOW_TO_GET
 
 
+def describe(setup: Setup) -> str:
+    """What was run, in a sentence for readers."""
+    plan = setup.plan
+    return (
+        f'Image to image, {setup.size_name}, model {plan.label or plan.model}, strength {STRENGTH}, prompt "{PROMPT}", '
+        f"{plan.frames} timed frames of each system, in turns."
+    )
+
+
 def psnr(a: Pixels, b: Pixels) -> float:
     """Peak signal-to-noise ratio of two uint8 pictures in decibels; infinite where they are equal."""
     error = np.mean((a.astype(float) - b.astype(float)) ** 2)
     return float(10 * np.log10(255**2 / error)) if error else float("inf")
 
 
-def _case(plan: Plan, model: Model, steps: int) -> Case:
-    width, height = plan.size or (None, None)
-    config = resolve(check(StreamConfig, {"width": width, "height": height, "steps": steps}), model)
-    return Case(model, config, Params(prompt=PROMPT, strength=STRENGTH))
+def worst_psnr(pictures: Sequence[Pixels], others: Sequence[Pixels]) -> float:
+    """The signal-to-noise ratio of the picture that differs most from its like, in decibels."""
+    return min(psnr(a, b) for a, b in zip(pictures, others, strict=True))
 
 
-def _measure(case: Case, field: Sequence[System], frames: int) -> tuple[list[Row], str]:
-    """Rows of one case, and how far its pictures agree."""
-    assert case.config.width and case.config.height
-    pictures = [draw(i / PICTURES, case.config.width, case.config.height) for i in range(PICTURES)]
-    outputs = {system.name: warm_up(system, pictures) for system in field}
-    seconds = measure(field, pictures, frames)
-    rows = [Row(TABLE, name, case.config.steps, _size(case), *summarise(times)) for name, times in seconds.items()]
-    return rows, _agreement(case.config.steps, outputs)
-
-
-def _agreement(steps: int, outputs: Mapping[str, Sequence[Pixels]]) -> str:
-    worst = {
-        name: min(psnr(a, b) for a, b in zip(pictures, outputs["sequential"], strict=True))
-        for name, pictures in outputs.items()
-        if name != "sequential"
-    }
+def agreement(steps: int, outputs: Mapping[str, Sequence[Pixels]], reference: str) -> str:
+    """Say how far the systems' pictures agree with those of one of them."""
+    worst = {name: worst_psnr(made, outputs[reference]) for name, made in outputs.items() if name != reference}
     shown = ", ".join(f"{name} {'equal' if db == float('inf') else f'{db:.1f} dB'}" for name, db in worst.items())
-    return f"Agreement with sequential, steps {steps} (PSNR of the worst picture): {shown}."
-
-
-def _size(case: Case) -> str:
-    return f"{case.config.width}x{case.config.height}"
-
-
-def _setting(plan: Plan, case: Case) -> str:
-    return (
-        f'Image to image, {_size(case)}, model {plan.model}, strength {STRENGTH}, prompt "{PROMPT}", '
-        f"{plan.frames} timed frames of each system."
-    )
+    return f"Agreement with {reference}, steps {steps} (PSNR of the worst picture): {shown}."

@@ -1,16 +1,19 @@
 """PyPI's streamdiffusion in an environment of its own, driven over a pipe."""
 
 import json
+import warnings
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import PIPE, Popen
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
+from diffusers import AutoencoderDC
 
 from millstream.bench.systems import Case
 from millstream.bench.timing import Timed
@@ -30,11 +33,22 @@ class Worker:
         self._process = process
         self.notes: list[str] = []
 
-    def load(self, path: str, model: Model) -> None:
-        """Load the model there, on the same device, in the same numbers, with as many threads."""
-        dtype = str(model.dtype).removeprefix("torch.")
-        wanted = {"path": path, "device": str(model.device), "dtype": dtype, "threads": torch.get_num_threads()}
-        self.notes = self.ask(model=wanted)["notes"]
+    def load(self, path: str, model: Model, size: tuple[int, int]) -> None:
+        """Load the model there, on the same device, in the same numbers, with as many threads.
+
+        `size` is the width and height of the pictures. The libraries there know no AutoencoderDC; it is given as code.
+        """
+        wanted = {
+            "path": path,
+            "device": str(model.device),
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "threads": torch.get_num_threads(),
+            "autoencoder": None,
+        }
+        with TemporaryDirectory(prefix="millstream-autoencoder-") as folder:
+            if isinstance(model.codec.vae, AutoencoderDC):
+                wanted["autoencoder"] = script(model, size, Path(folder))
+            self.notes = self.ask(model=wanted)["notes"]
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """Send one request and wait for the reply. Raises ModelError where the worker could not do it."""
@@ -58,11 +72,33 @@ def open_worker(python: str) -> Iterator[Worker]:
         process = Popen([python, "-I", str(WORKER)], stdin=PIPE, stdout=PIPE, text=True)
     except OSError as error:
         raise ModelError(f"streamdiffusion: cannot start {python} ({error.strerror}); {CURE}") from None
+    assert process.stdin is not None
     with process:
         try:
             yield Worker(process)
         finally:
             process.kill()
+            with suppress(BrokenPipeError):  # what it did not read before it ended would hide why it did
+                process.stdin.close()
+
+
+@torch.no_grad()
+def script(model: Model, size: tuple[int, int], folder: Path) -> dict[str, Any]:
+    """Write encoder and decoder as TorchScript for pictures of this size; give their files and configuration."""
+    vae = model.codec.vae
+    pictures = torch.zeros(1, 3, size[1], size[0], device=model.device, dtype=model.dtype)
+    files = {"encoder": str(folder / "encoder.pt"), "decoder": str(folder / "decoder.pt")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of shapes as constants, which they are meant to be
+        for name, example in (("encoder", pictures), ("decoder", vae.encoder(pictures))):
+            traced = torch.jit.trace(getattr(vae, name), example)  # type: ignore[no-untyped-call]
+            traced.save(files[name])
+    config = {
+        "block_out_channels": list(vae.config.encoder_block_out_channels),
+        "latent_channels": model.channels,
+        "scaling_factor": model.codec.scale,
+    }
+    return files | {"config": config}
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 Runs as a script in an environment of its own, which is older than this project's: it imports nothing of millstream.
 Requests, in order: `model`, `case`, `frame`. A frame travels as base64 of its uint8 RGB bytes.
 
-    {"model": {"path", "device", "dtype", "threads"}}          -> {"notes": [...]}
+    {"model": {"path", "device", "dtype", "threads", "autoencoder"}} -> {"notes": [...]}
     {"case": {"width", "height", "t_index", "prompt", "seed"}} -> {}
     {"frame": "..."}                                           -> {"seconds": 0.1, "frame": "..."}
 
-A fault is answered with {"error": "one line"}. Notes say what had to be mended so that upstream runs this model.
+`autoencoder` is null, or {"encoder", "decoder", "config"}: files of TorchScript in place of the model's own, of a kind
+that diffusers does not know here. A fault is answered with {"error": "one line"}. Notes say what had to be mended so
+that upstream runs this model.
 """
 
 import json
@@ -16,15 +18,20 @@ import sys
 import warnings
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
+from types import SimpleNamespace
 from typing import Any, TextIO
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+
+NETWORKS = ("unet", "vae", "text_encoder")
+PARTS = (*NETWORKS, "tokenizer", "scheduler")
 
 
 class Event:
@@ -63,6 +70,33 @@ def to_epsilon(prediction: str, x: Tensor, output: Tensor, a: Tensor, b: Tensor)
     return (x - a * output) / b if prediction == "sample" else a * output + b * x
 
 
+class Scripted(nn.Module):
+    """An autoencoder made of TorchScript, called as diffusers calls an AutoencoderTiny."""
+
+    def __init__(self, files: dict[str, Any]) -> None:
+        super().__init__()
+        self.encoder, self.decoder = (_script(files[name]) for name in ("encoder", "decoder"))
+        self.config = SimpleNamespace(**files["config"])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Its numbers."""
+        return next(self.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return next(self.parameters()).device
+
+    def encode(self, x: Tensor) -> SimpleNamespace:
+        """Latents of pictures, under the name that upstream looks for."""
+        return SimpleNamespace(latents=self.encoder(x))
+
+    def decode(self, z: Tensor, return_dict: bool) -> tuple[Tensor]:
+        """Pictures of latents."""
+        return (self.decoder(z),)
+
+
 class Worker:
     """Answers requests; holds the pipeline, and the stream of the present case."""
 
@@ -82,7 +116,7 @@ class Worker:
         if wanted["device"] == "cpu":
             torch.cuda.Event, torch.cuda.synchronize = Event, lambda device=None: None  # type: ignore[misc, assignment]
         self.dtype = getattr(torch, wanted["dtype"])
-        pipe, renamed = load_pipeline(wanted["path"], self.dtype)
+        pipe, renamed = load_pipeline(wanted["path"], self.dtype, wanted["autoencoder"])
         self.pipe = pipe.to(wanted["device"])
         return {"notes": self._notes(renamed)}
 
@@ -119,6 +153,7 @@ class Worker:
 
     def _notes(self, renamed: bool) -> list[str]:
         mended = {
+            "autoencoder given as TorchScript": isinstance(self.pipe.vae, Scripted),
             "weights of the text encoder renamed for transformers 4": renamed,
             f"{self._prediction} prediction turned into the noise it assumes": self._prediction != "epsilon",
             f"buffers made for {self._channels} latent channels in place of 4": self._channels != 4,
@@ -128,8 +163,8 @@ class Worker:
         return [versions, *(note for note, applies in mended.items() if applies)]
 
 
-def load_pipeline(path: str, dtype: torch.dtype) -> tuple[Any, bool]:
-    """Load the model; say whether its text encoder's weights had to be renamed.
+def load_pipeline(path: str, dtype: torch.dtype, autoencoder: dict[str, Any] | None) -> tuple[Any, bool]:
+    """Load the model from its parts; say whether its text encoder's weights had to be renamed.
 
     transformers 5 writes them without the prefix that transformers 4 looks for, which would draw them at random.
     """
@@ -138,13 +173,32 @@ def load_pipeline(path: str, dtype: torch.dtype) -> tuple[Any, bool]:
     from safetensors.torch import load_file  # noqa: PLC0415
 
     disable_progress_bar()
-    pipe = StableDiffusionPipeline.from_pretrained(path, torch_dtype=dtype, safety_checker=None, use_safetensors=True)
+    given = {"vae": Scripted(autoencoder)} if autoencoder else {}
+    pipe = StableDiffusionPipeline(**load_parts(path, dtype, given), requires_safety_checker=False)
     file = Path(path, "text_encoder", "model.safetensors")
     weights = load_file(file) if file.exists() else {}
     renamed = any(name.startswith("embeddings.") for name in weights)
     if renamed:
         pipe.text_encoder.load_state_dict({f"text_model.{name}": weight for name, weight in weights.items()})
     return pipe, renamed
+
+
+def load_parts(path: str, dtype: torch.dtype, given: dict[str, Any]) -> dict[str, Any]:
+    """Load every part that the model's index names, but for those given, and no safety checker."""
+    from diffusers import DiffusionPipeline  # noqa: PLC0415
+
+    parts = dict.fromkeys(("safety_checker", "feature_extractor")) | given
+    index = {name: kind for name, kind in DiffusionPipeline.load_config(path).items() if name in PARTS}
+    for name, (library, kind) in index.items():
+        if name not in parts:
+            numbers = {"torch_dtype": dtype, "use_safetensors": True} if name in NETWORKS else {}
+            parts[name] = getattr(import_module(library), kind).from_pretrained(path, subfolder=name, **numbers)
+    return parts
+
+
+def _script(file: str) -> nn.Module:
+    module: nn.Module = torch.jit.load(file)  # type: ignore[no-untyped-call]
+    return module
 
 
 def remake_buffers(stream: Any, channels: int, seed: int) -> None:

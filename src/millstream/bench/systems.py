@@ -1,25 +1,30 @@
 """The systems of this process: the engine, a plain loop over the same model, and diffusers' own pipeline."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from functools import partial
 from itertools import count
 from math import ceil
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from diffusers import AutoPipelineForImage2Image, DDIMScheduler, DiffusionPipeline, LCMScheduler
+from diffusers import AutoencoderDC, AutoPipelineForImage2Image, DDIMScheduler, DiffusionPipeline, LCMScheduler
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTinyOutput
 from PIL import Image
 from torch import Tensor
 
 from millstream import embedded
 from millstream.bench.timing import Local
 from millstream.core.rows import Prepared
-from millstream.engine import Engine
+from millstream.engine import Engine, Session
 from millstream.feed import Feed
 from millstream.frame import Frame, Pixels
 from millstream.models import Model
 from millstream.models.quiet import quiet
 from millstream.params import Params, StreamConfig
+
+M = TypeVar("M", bound=Model)
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,11 @@ class Case:
         return self.params.prompt[0].text
 
     @property
+    def label(self) -> str:
+        """The engine's column in the report: its back end and the numbers that computes in."""
+        return f"millstream {self.config.backend} {self.config.precision}"
+
+    @property
     def prepared(self) -> Prepared:
         """Stages, noise and conditioning as the engine has them."""
         return Engine(self.model).open(self.config, self.params).prepared
@@ -46,17 +56,36 @@ def model_path(name: str) -> str:
     return str(embedded.path()) if name == "embedded" else name
 
 
-def millstream(case: Case) -> Local:
-    """The engine as a stream drives it: one tick a frame, its picture `steps - 1` ticks later."""
-    engine = Engine(case.model)
-    feed = Feed(engine, engine.open(case.config, case.params))
-    ids = count()
+def recast(model: Model, kind: type[M], **more: Any) -> M:
+    """The same model as one of another kind, which does something of it in its own way."""
+    return kind(**{part.name: getattr(model, part.name) for part in fields(Model)}, **more)
+
+
+def millstream(case: Case, name: str = "", changes: Iterator[Mapping[str, Any]] | None = None) -> Local:
+    """The engine as a stream drives it: one tick a frame, its picture `steps - 1` ticks later.
+
+    `changes` are of parameters, one before every frame. What the back end builds is built here, outside every
+    measurement; raises ModelError where it cannot be.
+    """
+    engine, session = opened(case)
+    feed, ids = Feed(engine, session), count()
 
     def process(pixels: Pixels) -> Pixels | None:
+        if changes is not None:
+            session.update(next(changes))
         finished = feed.take(Frame(next(ids), pixels))
         return finished[0].pixels if finished else None
 
-    return Local("millstream", process, delay=case.config.steps - 1)
+    return Local(name or case.label, process, delay=case.config.steps - 1)
+
+
+def opened(case: Case) -> tuple[Engine, Session]:
+    """An engine with the session of a case, and with what its back end builds. Raises ModelError where that fails."""
+    engine = Engine(case.model)
+    session = engine.open(case.config, case.params)
+    if building := engine.prepare(session):
+        building.result()
+    return engine, session
 
 
 def sequential(case: Case) -> Local:
@@ -86,6 +115,18 @@ def denoise(model: Model, prepared: Prepared, z: Tensor) -> Tensor:
     return f
 
 
+class TinyFormed(AutoencoderDC):  # type: ignore[misc]
+    """An AutoencoderDC that is called as diffusers' Stable Diffusion pipelines call an AutoencoderTiny."""
+
+    def encode(self, x: Tensor) -> AutoencoderTinyOutput:
+        """Latents of pictures, under the name that the pipelines look for."""
+        return AutoencoderTinyOutput(latents=super().encode(x).latent)
+
+    def decode(self, z: Tensor, return_dict: bool = True, generator: torch.Generator | None = None) -> Any:
+        """Pictures of latents; there is nothing to draw at random."""
+        return super().decode(z, return_dict=return_dict)
+
+
 def load_pipeline(path: str, model: Model) -> DiffusionPipeline:
     """Load diffusers' image-to-image pipeline, stepped by the rule that the engine recognised."""
     with quiet():
@@ -93,6 +134,8 @@ def load_pipeline(path: str, model: Model) -> DiffusionPipeline:
             path, torch_dtype=model.dtype, safety_checker=None, use_safetensors=True
         ).to(model.device)
     pipeline.set_progress_bar_config(disable=True)
+    if isinstance(pipeline.vae, AutoencoderDC):
+        pipeline.vae.__class__ = TinyFormed
     if model.rule == "lcm":
         pipeline.scheduler = LCMScheduler.from_config(pipeline.scheduler.config)
     if model.rule == "ode":

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from millstream.bench.report import Row
 from millstream.frame import Pixels
 
 TURN = 4  # timed frames before the next system has its turn
@@ -49,6 +50,22 @@ class Local:
         return Timed(perf_counter() - start, result)
 
 
+@dataclass(frozen=True)
+class Batch:
+    """A system that does `frames` frames a call; the time is that of one of them, what comes out stays there."""
+
+    name: str
+    function: Callable[[Pixels], object]
+    frames: int
+    delay: int = 0
+
+    def process(self, pixels: Pixels) -> Timed:
+        """Do all frames, and time them."""
+        start = perf_counter()
+        self.function(pixels)
+        return Timed((perf_counter() - start) / self.frames, None)
+
+
 class Summary(NamedTuple):
     """Milliseconds a frame: median and quartiles; frames a second at the median."""
 
@@ -82,6 +99,29 @@ def measure(systems: Sequence[System], pictures: Sequence[Pixels], count: int) -
             times = _turn(system, pictures, start, min(TURN, count - start))
             seconds[system.name] += times[1:]
     return seconds
+
+
+class Place(NamedTuple):
+    """Where a row stands: its table, its steps, and what else was varied."""
+
+    table: str
+    steps: int
+    case: str
+
+
+class Raced(NamedTuple):
+    """A row of each system, and the pictures that each made of the same ones."""
+
+    rows: list[Row]
+    outputs: dict[str, list[Pixels]]
+
+
+def race(place: Place, systems: Sequence[System], pictures: Sequence[Pixels], count: int) -> Raced:
+    """Warm every system up, then time `count` frames of each, in turns."""
+    outputs = {system.name: warm_up(system, pictures) for system in systems}
+    seconds = measure(systems, pictures, count)
+    table, steps, case = place
+    return Raced([Row(table, name, steps, case, *summarise(times)) for name, times in seconds.items()], outputs)
 
 
 def _turn(system: System, pictures: Sequence[Pixels], start: int, count: int) -> list[float]:

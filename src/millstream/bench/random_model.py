@@ -1,0 +1,116 @@
+"""Known architectures with random weights, in diffusers' folder form: speed without a download, pictures of nothing.
+
+Sizes are those of the published configurations; the autoencoder is AutoencoderTiny in TAESD's, as the method uses it.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderTiny,
+    EulerDiscreteScheduler,
+    LCMScheduler,
+    SchedulerMixin,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from transformers import CLIPTextConfig, CLIPTextModel
+from transformers.models.clip import CLIPTokenizer
+
+from millstream.models.quiet import quiet
+
+LENGTH = 77  # tokens of a prompt
+SEED = 0
+START, END = "<|startoftext|>", "<|endoftext|>"
+SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+
+
+@dataclass(frozen=True)
+class Form:
+    """Configurations of a UNet, a text encoder and an autoencoder, and the model's scheduler."""
+
+    unet: Mapping[str, Any]
+    text: Mapping[str, Any]
+    scheduler: SchedulerMixin
+    vae: Mapping[str, Any]
+
+    def networks(self) -> tuple[UNet2DConditionModel, CLIPTextModel, AutoencoderTiny]:
+        """The networks, their weights drawn from torch's generator."""
+        return (
+            UNet2DConditionModel(**self.unet),
+            CLIPTextModel(CLIPTextConfig(**self.text)),
+            AutoencoderTiny(**self.vae),
+        )
+
+
+FORMS = {
+    "sd15": Form(
+        unet={"sample_size": 64, "cross_attention_dim": 768},
+        text={"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12},
+        scheduler=LCMScheduler(**SCHEDULE),  # as the method runs it: with LCM-LoRA
+        vae={},
+    ),
+    "sd-turbo": Form(
+        unet={
+            "sample_size": 64,
+            "cross_attention_dim": 1024,
+            "attention_head_dim": [5, 10, 20, 20],
+            "use_linear_projection": True,
+        },
+        text={
+            "hidden_size": 1024,
+            "intermediate_size": 4096,
+            "num_hidden_layers": 23,
+            "num_attention_heads": 16,
+            "hidden_act": "gelu",
+        },
+        scheduler=EulerDiscreteScheduler(**SCHEDULE, timestep_spacing="trailing"),
+        vae={},
+    ),
+}
+
+
+@contextmanager
+def folder(form: Form) -> Iterator[Path]:
+    """Write the form with random weights, always the same, in float16; the folder goes at the end."""
+    with TemporaryDirectory(prefix="millstream-random-") as root:
+        with quiet(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(SEED)
+            write(form, Path(root))
+        yield Path(root)
+
+
+def write(form: Form, root: Path) -> None:
+    """Write the folder that diffusers reads, that of transformers 4 too."""
+    unet, text, vae = form.networks()
+    words = tokenizer()
+    pipeline = StableDiffusionPipeline(
+        vae=vae.half(),
+        text_encoder=text.half(),
+        tokenizer=words,
+        unet=unet.half(),
+        scheduler=form.scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(root)
+    words.backend_tokenizer.model.save(str(root / "tokenizer"))  # vocab.json and merges.txt, which 5 leaves out
+
+
+def tokenizer() -> CLIPTokenizer:
+    """A tokenizer that knows bytes alone: there is no meaning to be found in the prompt."""
+    tokens = [*_letters(), *(letter + "</w>" for letter in _letters()), START, END]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=LENGTH)
+
+
+def _letters() -> list[str]:
+    """How CLIP's vocabulary writes the 256 bytes: those that print as themselves, the others from 256 on."""
+    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    return [*map(chr, shown), *map(chr, range(256, 512 - len(shown)))]

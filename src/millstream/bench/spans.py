@@ -1,0 +1,181 @@
+"""Stretches of a thread's time, and the engine's own parts made to note theirs."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from millstream.backends.choice import Backend, Run
+from millstream.backends.openvino import OpenVino, Request
+from millstream.backends.plain import Plain, Signature
+from millstream.core.graph import Inputs, Outputs
+from millstream.core.rows import Conditioning
+from millstream.models import Model
+
+WAITING, ENCODE, DENOISE, DECODE, TICK = "waiting", "encode", "denoise", "decode", "tick"
+NETWORKS = (ENCODE, DENOISE, DECODE)
+DENOISER, AUTOENCODER = "__module.parts.0.", "__module.parts.1."  # of `Model.parts`, as the tracer names them
+ENCODING = (AUTOENCODER + "encoder", AUTOENCODER + "quant_conv")
+OPERATORS = ("aten::", "prim::")
+
+
+class Span(NamedTuple):
+    """A stretch of time, in seconds of the performance counter."""
+
+    name: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Spans:
+    """The spans of one thread, in the order of their ends. On a card a span ends when the card has done its work."""
+
+    device: torch.device
+    found: list[Span] = field(default_factory=list)
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """Note how long what is inside takes."""
+        start = self._now()
+        yield
+        self.found.append(Span(name, start, self._now()))
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return perf_counter()
+
+
+@dataclass(frozen=True)
+class WatchedModel(Model):
+    """A model that notes when each of its networks runs: those of an eager tick."""
+
+    spans: Spans
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Clean latents of pictures."""
+        with self.spans.of(ENCODE):
+            return super().encode(pixels)
+
+    def denoise(self, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
+        """Predict."""
+        with self.spans.of(DENOISE):
+            return super().denoise(x, t, cond)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pictures of clean latents."""
+        with self.spans.of(DECODE):
+            return super().decode(latents)
+
+
+@dataclass(frozen=True)
+class WatchedBackend:
+    """A back end whose engines note when they run."""
+
+    backend: Backend
+    spans: Spans = field(compare=False)
+
+    @property
+    def name(self) -> str:
+        """What `--backend` calls it."""
+        return self.backend.name
+
+    @property
+    def precision(self) -> str:
+        """The numbers it computes in."""
+        return self.backend.precision
+
+    def __repr__(self) -> str:
+        """As the back end alone: its engines in the cache are the same."""
+        return repr(self.backend)
+
+    def compile(self, plain: Plain, example: tuple[Tensor, ...]) -> bytes:
+        """Make an engine of the graph."""
+        return self.backend.compile(plain, example)
+
+    def load(self, engine: bytes, signature: Signature) -> "WatchedRun":
+        """Give the callable of an engine, watched."""
+        return WatchedRun(self.backend.load(engine, signature), self.spans)
+
+    def identity(self, device: torch.device) -> str:
+        """Name its version, and the processor it compiles for."""
+        return self.backend.identity(device)
+
+
+@dataclass(frozen=True)
+class WatchedRun:
+    """A compiled tick that notes when it runs."""
+
+    run: Run
+    spans: Spans
+
+    def __call__(self, inputs: Inputs) -> Outputs:
+        """Compute one tick."""
+        with self.spans.of(TICK):
+            return self.run(inputs)
+
+    def shares(self) -> dict[str, float]:
+        """The part that each network has in the ticks so far; empty where the back end cannot tell."""
+        if not isinstance(self.run, ProfiledRequest):
+            return {}
+        ticks = [span.end - span.start for span in self.spans.found if span.name == TICK]
+        return {name: seconds * len(ticks) / sum(ticks) for name, seconds in self.run.profile().items()}
+
+
+@dataclass(frozen=True)
+class ProfiledOpenVino(OpenVino):
+    """OpenVINO that counts the time of every node of its graph."""
+
+    def load(self, engine: bytes, signature: Signature) -> "ProfiledRequest":
+        """Import what `compile` made."""
+        import openvino  # noqa: PLC0415
+
+        return ProfiledRequest(openvino.Core().import_model(engine, "CPU", self._settings()), signature)
+
+    def _settings(self) -> dict[str, Any]:
+        return super()._settings() | {"PERF_COUNT": True}
+
+
+class ProfiledRequest(Request):
+    """An engine that says what its runs spend on each network."""
+
+    def profile(self) -> dict[str, float]:
+        """Seconds a run of the networks' nodes, the mean over all runs."""
+        return by_network((node.node_name, node.real_time.total_seconds()) for node in self._request.profiling_info)
+
+
+def by_network(nodes: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Seconds of each network, from the nodes of a tick in the order they ran: their names and seconds.
+
+    A node is named by the module that it came from, or by its operator alone where that is the tick's own arithmetic.
+    One that the compiler made anew has neither, and belongs where the node before it does.
+    """
+    seconds = dict.fromkeys(NETWORKS, 0.0)
+    network: str | None = None
+    for name, taken in nodes:
+        network = _network(name, network)
+        if network:
+            seconds[network] += taken
+    return seconds
+
+
+def _network(name: str, before: str | None) -> str | None:
+    if DENOISER in name:
+        return DENOISE
+    if AUTOENCODER in name:
+        return ENCODE if any(part in name for part in ENCODING) else DECODE
+    return None if any(operator in name for operator in OPERATORS) else before
+
+
+def inside(tick: Span, shares: dict[str, float]) -> Iterator[Span]:
+    """The networks of a tick one after another, as they run, each with its share of the tick."""
+    start = tick.start
+    for name, share in shares.items():
+        end = start + share * (tick.end - tick.start)
+        yield Span(name, start, end)
+        start = end

@@ -1,0 +1,45 @@
+"""Table 1 of StreamDiffusion (arXiv 2312.12491): the engine, eager and compiled, and its peers, by steps."""
+
+from collections.abc import Sequence
+
+from millstream.backends.choice import EAGER, KINDS
+from millstream.bench import systems
+from millstream.bench.compare import BASELINE, against_peers
+from millstream.bench.report import Table
+from millstream.bench.setup import Setup
+from millstream.bench.timing import System
+from millstream.errors import ModelError
+
+NAME = "table1"
+STEPS = (1, 2, 4, 10)
+ABOUT = "The engine with and without a compiled back end, and its peers, by denoising steps."
+
+
+def measure(setup: Setup) -> Table:
+    """Every back end that can run here."""
+    return _measure(setup, (EAGER, *KINDS))
+
+
+def quick(setup: Setup) -> Table:
+    """Eager and the fastest back end alone."""
+    return _measure(setup, tuple(dict.fromkeys((EAGER, setup.fastest))))
+
+
+def own_systems(setup: Setup, steps: int, forms: Sequence[tuple[str, str]]) -> tuple[list[System], list[str]]:
+    """The engine on these back ends and precisions, and for each that cannot run or be built here, why."""
+    found: list[System] = []
+    left_out: list[str] = []
+    for backend, precision in forms:
+        try:
+            found.append(systems.millstream(setup.case(steps, backend, precision=precision)))
+        except ModelError as error:
+            left_out.append(f"Left out: {error}.")
+    return found, left_out
+
+
+def _measure(setup: Setup, backends: Sequence[str]) -> Table:
+    def own(steps: int) -> tuple[list[System], list[str]]:
+        return own_systems(setup, steps, [(backend, "auto") for backend in backends])
+
+    rows, notes = against_peers(setup, NAME, STEPS, own, reference=setup.case(1, EAGER).label)
+    return Table(NAME, ABOUT, BASELINE, rows, notes)
