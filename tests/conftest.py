@@ -3,6 +3,21 @@
 import os
 from tempfile import TemporaryDirectory
 
+import pytest
+
+from tests import drawn
+from training import objects
+
 _cache = TemporaryDirectory(prefix="millstream-cache-", ignore_cleanup_errors=True)
 os.environ["MILLSTREAM_BACKEND"] = "eager"
 os.environ["MILLSTREAM_CACHE"] = _cache.name
+
+
+@pytest.fixture
+def drawings(tmp_path, monkeypatch):
+    """Stand-ins for the objects of the scenes."""
+    drawn.write(tmp_path / "objects.npz")
+    monkeypatch.setattr(objects, "FILE", tmp_path / "objects.npz")
+    drawn.forget()
+    yield
+    drawn.forget()

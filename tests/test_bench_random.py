@@ -12,15 +12,6 @@ from millstream.models import load_model
 from millstream.params import ModelConfig
 from tests import tiny
 
-UNET = {
-    "sample_size": 4,
-    "block_out_channels": (16, 32),
-    "layers_per_block": 1,
-    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
-    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
-    "norm_num_groups": 8,
-    "cross_attention_dim": 32,
-}
 TEXT = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4}
 VAE = {
     "encoder_block_out_channels": (8,) * 4,
@@ -31,7 +22,7 @@ VAE = {
 
 
 def shrunk(name: str) -> random_model.Form:
-    return replace(random_model.FORMS[name], unet=UNET, text=TEXT, vae=VAE)
+    return replace(random_model.FORMS[name], unet=tiny.UNET, text=TEXT, vae=VAE)
 
 
 @pytest.mark.parametrize(

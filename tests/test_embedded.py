@@ -1,11 +1,12 @@
 import json
+from hashlib import blake2b
 from importlib.metadata import distribution
 
 import av
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderDC, AutoencoderTiny, DiffusionPipeline, LCMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderTiny, DiffusionPipeline, LCMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from millstream import embedded
@@ -34,7 +35,7 @@ def frames():
 def test_diffusers_loads_the_folder_as_stable_diffusion(pipeline):
     assert type(pipeline).__name__ == "StableDiffusionPipeline"
     assert isinstance(pipeline.unet, UNet2DConditionModel)
-    assert isinstance(pipeline.vae, AutoencoderTiny | AutoencoderDC)
+    assert isinstance(pipeline.vae, AutoencoderTiny)
     assert isinstance(pipeline.text_encoder, CLIPTextModel)
     assert isinstance(pipeline.tokenizer, CLIPTokenizer)
     assert isinstance(pipeline.scheduler, LCMScheduler)
@@ -47,7 +48,13 @@ def test_its_parts_fit_each_other(pipeline):
     assert unet.cross_attention_dim == text.hidden_size
     assert pipeline.tokenizer.model_max_length == text.max_position_embeddings
     assert len(pipeline.tokenizer) == text.vocab_size
+    assert pipeline.scheduler.config.prediction_type == "epsilon"
     assert unet.resnet_time_scale_shift == "default"
+
+
+def test_its_words_have_the_numbers_it_was_trained_with():
+    kept = (FOLDER / "tokenizer" / "vocab.json").read_bytes()
+    assert blake2b(kept, digest_size=16).hexdigest() == "b377b222272be6dde51433ad939d8d99"
 
 
 def test_every_word_of_a_style_is_one_token(pipeline):

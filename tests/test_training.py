@@ -161,7 +161,7 @@ def test_text_alone_starts_from_noise_and_a_second_step_from_the_answer_to_the_f
         teacher=torch.tensor([False, False, False, True]),
     )
     noise = torch.randn((2, 4, 2, 4, 4), generator=torch.Generator().manual_seed(0))
-    noisy, times = denoiser.shown(model, batch, noise, model.prompt(batch.texts))
+    noisy, times = denoiser.network_input(model, batch, noise, model.prompt(batch.texts))
     a, b = (level.flatten() for level in model.levels(torch.tensor([999, 499, 739, 300])))
     b_second = model.levels(torch.tensor([379]))[1].flatten()
     assert times.tolist() == [999, 499, 379, 300]

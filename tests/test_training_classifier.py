@@ -3,17 +3,9 @@ import pytest
 import torch
 from numpy.random import default_rng
 
-from tests import drawn
-from training import classifier, compose, loop, objects
+from training import classifier, compose, loop
 
-
-@pytest.fixture(autouse=True)
-def drawings(tmp_path, monkeypatch):
-    drawn.write(tmp_path / "objects.npz")
-    monkeypatch.setattr(objects, "FILE", tmp_path / "objects.npz")
-    drawn.forget()
-    yield
-    drawn.forget()
+pytestmark = pytest.mark.usefixtures("drawings")
 
 
 def test_examples_are_objects_and_none_in_clean_and_in_rough_places():

@@ -9,14 +9,7 @@ from tests import drawn
 from training import captions, compose, held_drawings, objects, places, roughen, scenecaptions, scenes
 from training.compose import Layout, Scene
 
-
-@pytest.fixture(autouse=True)
-def drawings(tmp_path, monkeypatch):
-    drawn.write(tmp_path / "objects.npz")
-    monkeypatch.setattr(objects, "FILE", tmp_path / "objects.npz")
-    drawn.forget()
-    yield
-    drawn.forget()
+pytestmark = pytest.mark.usefixtures("drawings")
 
 
 def cover(scene: Scene) -> np.ndarray:

@@ -102,17 +102,19 @@ def broken() -> Path:
 SD2 = {"attention_head_dim": [2, 4], "use_linear_projection": True, "upcast_attention": True}
 
 
+UNET = {
+    "sample_size": 4,
+    "block_out_channels": (16, 32),
+    "layers_per_block": 1,
+    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+    "norm_num_groups": 8,
+    "cross_attention_dim": 32,
+}
+
+
 def unet(seed: int = 0, **config: Any) -> UNet2DConditionModel:
-    form = {
-        "sample_size": 4,
-        "block_out_channels": (16, 32),
-        "layers_per_block": 1,
-        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
-        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
-        "norm_num_groups": 8,
-        "cross_attention_dim": 32,
-        "attention_head_dim": 4,
-    }
+    form = UNET | {"attention_head_dim": 4}
     with seeded(seed):
         return UNet2DConditionModel(**form | config).eval()
 

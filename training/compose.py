@@ -12,6 +12,8 @@ from training import brushes, objects, places
 SIDE = brushes.SIDE
 OBJECTS, PLACES = list(objects.THINGS), list(places.PLACES)
 
+HOME = "meadow"  # where an object is that nobody places
+
 Rgb8 = NDArray[np.uint8]  # (SIDE, SIDE, 3)
 
 
@@ -36,8 +38,12 @@ class Scene:
     variation: int | None = None
 
 
-def canonical(obj: str | None, place: str) -> Scene:
-    """What a prompt alone means: the object in the middle, upright, on the ground where it stands and there is one."""
+def canonical(obj: str | None, place: str | None) -> Scene:
+    """What a prompt alone means: the object in the middle, upright, on the ground where it stands and there is one.
+
+    Nowhere in particular is HOME.
+    """
+    place = place or HOME
     ground = places.PLACES[place].ground
     if obj is None or ground is None or objects.THINGS[obj].floats:
         return Scene(obj, place, Layout(y=0.46))

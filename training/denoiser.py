@@ -75,14 +75,14 @@ class Loss:
         noise = torch.randn((2, *batch.source.shape), generator=random).to(loop.DEVICE)
         with loop.autocast():
             prompt = self.model.prompt(batch.texts)
-            noisy, times = shown(self.model, batch, noise, prompt.detach())
+            noisy, times = network_input(self.model, batch, noise, prompt.detach())
             made = self.decoder(self.model(noisy, times, prompt) / self.scaling)
             with torch.no_grad():
                 wanted = self.decoder(batch.target / self.scaling)
         return torch.as_tensor((made.float() - wanted.float()).square().mean(dim=(1, 2, 3)).add(1e-5).sqrt())
 
 
-def shown(
+def network_input(
     model: Denoiser, batch: Batch, noise: Float[Tensor, "2 b c h w"], prompt: Prompt
 ) -> tuple[Latents, Int[Tensor, "b"]]:
     """What the network is shown, and at which time: a first step's input, or the noised answer to one."""

@@ -1,4 +1,4 @@
-"""The gates that a scene has to pass, judged by a classifier that knows real compositions alone."""
+"""The gates that a scene has to pass, judged by training.classifier, which never sees what the model makes."""
 
 from dataclasses import dataclass, replace
 from itertools import product

@@ -22,7 +22,6 @@ DRAWN, CANONICAL = pools.POOL / "scenes.npy", pools.POOL / "canonical.npy"
 NAMES = pools.POOL / "names.npy"
 SCENES = 5000
 SEED = 3
-HOME = "meadow"  # where an object is that nobody places
 
 
 @torch.inference_mode()
@@ -65,7 +64,7 @@ def write_scenes(model: AutoencoderDC, scaling: float) -> None:
         file[index] = encode(model, pictures) * scaling
         names.append((scene.obj, scene.place))
     np.save(NAMES, np.array(names))
-    everything = [scenes.canonical(obj, place or HOME) for obj, place in asked()]
+    everything = [scenes.canonical(obj, place) for obj, place in asked()]
     np.save(CANONICAL, np.concatenate([encode(model, scenes.draw(scene)[None]) * scaling for scene in everything]))
 
 

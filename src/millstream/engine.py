@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from millstream.backends.choice import Run, choose
+from millstream.backends.choice import Backend, Run, choose
 from millstream.backends.plans import Plans
 from millstream.backends.store import Store
 from millstream.core.crossframe import neighbours
@@ -185,10 +185,8 @@ class Engine:
 
         The future raises ModelError where the back end cannot build it.
         """
-        backend = sessions[0].backend
-        if backend is None:
-            return None
-        return self.plans.prepare(backend, tuple(session.whole for session in sessions), _inputs(sessions))
+        form = tuple(session.whole for session in sessions)
+        return self._prepare(sessions[0].backend, form, _inputs(sessions))
 
     @torch.inference_mode()
     def tick(self, entering: Mapping[Session, Sequence[Frame]]) -> dict[Session, list[Frame]]:
@@ -208,19 +206,24 @@ class Engine:
 
     def _tick(self, sessions: Sequence[Session], groups: Sequence[Group[Frame] | None]) -> list[list[Frame]]:
         lanes = [session.lane for session in sessions]
-        plan = self._plan(sessions, admit(lanes, groups))
-        outputs = plan.run(_inputs(sessions))
+        form, inputs = admit(lanes, groups), _inputs(sessions)
+        plan = self._plan(sessions, form, inputs)
+        outputs = plan.run(inputs)
         pictures = _pictures(outputs, plan.form)
         leaving = advance(lanes, outputs)
         _check_finite(leaving)
         return [_finish(*each) for each in zip(leaving, pictures, strict=True)]
 
-    def _plan(self, sessions: Sequence[Session], form: Form) -> Plan:
+    def _plan(self, sessions: Sequence[Session], form: Form, inputs: Inputs) -> Plan:
         """What is built for these sessions; until it is, the graph as it is, with nothing in it that is not needed."""
-        building = self.prepare(*sessions)
+        whole = tuple(session.whole for session in sessions)
+        building = self._prepare(sessions[0].backend, whole, inputs)
         if building and (building.done() or all(session.waits for session in sessions)):
-            return Plan(tuple(session.whole for session in sessions), building.result())
+            return Plan(whole, building.result())
         return Plan(form, TickGraph(self.model, form))
+
+    def _prepare(self, backend: Backend | None, form: Form, inputs: Inputs) -> Future[Run] | None:
+        return self.plans.prepare(backend, form, inputs) if backend else None
 
 
 def resolve(config: StreamConfig, model: Model) -> StreamConfig:

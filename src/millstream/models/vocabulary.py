@@ -7,7 +7,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 FILE = "vocabulary.json"
-NAMED = 3  # unknown words named in a hint, and suggestions for each
+UNKNOWN, NEAR = 3, 3  # unknown words named in a hint, and suggestions for each
+SHORTEST = 4  # letters of a suggestion: shorter words resemble everything
 
 
 class Vocabulary:
@@ -27,10 +28,10 @@ class Vocabulary:
         unknown = [word for word in dict.fromkeys(_words(prompt)) if word not in self.words]
         if not unknown:
             return None
-        return "prompt: this model does not know " + "; ".join(self._advice(word) for word in unknown[:NAMED])
+        return "prompt: this model does not know " + "; ".join(self._advice(word) for word in unknown[:UNKNOWN])
 
     def _advice(self, word: str) -> str:
-        near = get_close_matches(word, [known for known in self.words if len(known) > NAMED], NAMED)
+        near = get_close_matches(word, [known for known in self.words if len(known) >= SHORTEST], NEAR)
         return f"{word!r} (near it: {', '.join(near)})" if near else f"{word!r}"
 
 
