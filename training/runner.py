@@ -1,58 +1,47 @@
-"""The shipped model, run the way the engine runs it: noise, predict, re-noise, predict, decode."""
+"""The shipped model as users run it: through the engine, eager and in float32."""
+
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from millstream.core.noise import stage_noise
-from millstream.core.schedule import levels_from_strength, make_stages
+from millstream.engine import Engine
+from millstream.feed import Feed, offline
+from millstream.frame import NO_PIXELS, Frame
 from millstream.models import load_model
-from millstream.params import ModelConfig, WeightedPrompt
+from millstream.params import ModelConfig, Params, StreamConfig, check
 
 SIDE = 256
-STRENGTH = 0.5  # the engine's default
-FULL = 1.0  # text alone
-SEED = 0
+STRENGTH = 0.5
 
 Pictures = NDArray[np.uint8]  # (b, h, w, 3)
 
 
 class Runner:
-    """The model in the package, in float32, eager."""
+    """The model in the package."""
 
     def __init__(self) -> None:
         self.model = load_model(ModelConfig(device="cpu", dtype="float32"))
+        self._engine = Engine(self.model)
 
-    @torch.inference_mode()
     def __call__(self, pictures: Pictures, text: str, steps: int, strength: float = STRENGTH) -> Pictures:
         """The pictures as `text` says, by `steps` network calls; every frame has the same noise."""
-        return self._run(self.model.encode(torch.from_numpy(pictures)), text, steps, strength)
+        frames = (Frame(index, picture) for index, picture in enumerate(pictures))
+        return self._run(frames, {"steps": steps}, {"prompt": text, "strength": strength})
 
-    @torch.inference_mode()
-    def from_text(self, text: str, steps: int, seed: int = SEED) -> Pictures:
+    def from_text(self, text: str, steps: int, seed: int = 0) -> Pictures:
         """One picture of `text` alone, (1, h, w, 3)."""
-        return self._run(None, text, steps, FULL, seed)
+        return self._run([Frame(0, NO_PIXELS)], {"steps": steps, "input": "text"}, {"prompt": text, "seed": seed})
 
     @torch.inference_mode()
     def through(self, pictures: Pictures) -> Pictures:
-        """The pictures through encoder and decoder alone."""
-        decoded = [
-            self.model.decode(self.model.encode(torch.from_numpy(part))) for part in np.split(pictures, len(pictures))
-        ]
-        return torch.cat(decoded).numpy()
+        """The pictures through encoder and decoder alone, one at a time."""
+        each = (torch.from_numpy(picture[None]) for picture in pictures)
+        return torch.cat([self.model.decode(self.model.encode(picture)) for picture in each]).numpy()
 
-    def _run(self, clean: Tensor | None, text: str, steps: int, strength: float, seed: int = SEED) -> Pictures:
-        model = self.model
-        levels = levels_from_strength(steps, strength, model.rule)
-        stages = make_stages(model.schedule, levels, model.rule)
-        side = SIDE // model.factor
-        noise = stage_noise(seed, steps, (model.channels, side, side))
-        cond = model.condition((WeightedPrompt(text=text),))
-        for step in range(steps):
-            a, b, p_x, p_o = (float(column[step]) for column in (stages.a, stages.b, stages.p_x, stages.p_o))
-            x = noise[step][None] if clean is None else a * clean + b * noise[step]
-            rows = {name: value.expand(len(x), *value.shape[1:]) for name, value in cond.items()}
-            clean = p_x * x + p_o * model.denoise(x, torch.full((len(x),), float(stages.t[step])), rows)
-        assert clean is not None
-        return np.asarray(model.decode(clean).numpy())
+    def _run(self, frames: Iterable[Frame], config: dict[str, Any], params: dict[str, Any]) -> Pictures:
+        form = check(StreamConfig, {"width": SIDE, "height": SIDE, "backend": "eager"} | config)
+        session = self._engine.open(form, check(Params, params))
+        return np.stack([frame.pixels for frame in offline(Feed(self._engine, session), frames)])
