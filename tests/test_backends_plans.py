@@ -34,6 +34,9 @@ class Networks:
             torch.manual_seed(0)
             self.parts = (nn.Conv2d(C, C, 3, padding=1).requires_grad_(False),)
 
+    def keep(self, store):
+        """A start needs nothing else of it."""
+
     def encode(self, pixels):
         return pixels.permute(0, 3, 1, 2).float() / 128 - 1
 

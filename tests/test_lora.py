@@ -40,7 +40,7 @@ def load(**config: Any) -> Model:
 
 
 def layer(model: Model, part: str, name: str) -> nn.Module:
-    text: nn.Module = model.conditioner._text._encoder
+    text: nn.Module = model.conditioner.networks.clip
     return {"unet": model.denoiser.unet, "text_encoder": text}[part].get_submodule(name)
 
 

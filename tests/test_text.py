@@ -1,13 +1,18 @@
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 from diffusers import LatentConsistencyModelPipeline, StableDiffusionPipeline
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import CLIPTokenizer
 
+from millstream import embedded
 from millstream.models import Model, load_model
-from millstream.models.text import KEPT_PROMPTS, guidance_embedding
+from millstream.models.text import KEPT_PROMPTS, Tokens, guidance_embedding
 from millstream.params import ModelConfig, Params
 from tests import tiny
 
@@ -35,7 +40,7 @@ class Calls:
 
     def __init__(self, model: Model) -> None:
         self.count = 0
-        model.conditioner._text._encoder.register_forward_hook(self.add)
+        model.conditioner.networks.clip.register_forward_hook(self.add)
 
     def add(self, *_: object) -> None:
         self.count += 1
@@ -130,3 +135,18 @@ def test_only_a_distilled_unet_is_told_the_guidance_scale(model: Model) -> None:
     assert "timestep_cond" not in model.condition(blend("a cat"), 3.0)
     cond = load(tiny.lcm()).condition(blend("a cat"), 3.0)
     assert torch.equal(cond["timestep_cond"], guidance_embedding(3.0, 20))
+
+
+@cache
+def tokenizer() -> CLIPTokenizer:
+    return CLIPTokenizer.from_pretrained(embedded.path() / "tokenizer")
+
+
+@given(st.text(max_size=200))
+def test_tokens_equal_those_of_the_library(text: str) -> None:
+    theirs = tokenizer()
+    ours = Tokens.of(theirs, 24)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = theirs(text, padding="max_length", max_length=24, truncation=True)["input_ids"]
+        assert ours(text).tolist() == [expected]

@@ -1,7 +1,7 @@
 """Sessions on one device: each tick is one encoder, one denoiser and one decoder call for all that agree."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import astuple, replace
 from functools import lru_cache
 from itertools import groupby
@@ -218,9 +218,15 @@ class Engine:
         """What is built for these sessions; until it is, the graph as it is, with nothing in it that is not needed."""
         whole = tuple(session.whole for session in sessions)
         building = self._prepare(sessions[0].backend, whole, inputs)
-        if building and (building.done() or all(session.waits for session in sessions)):
+        if building and self._built(building, all(session.waits for session in sessions)):
             return Plan(whole, building.result())
         return Plan(form, TickGraph(self.model, form))
+
+    def _built(self, building: Future[Run], waits: bool) -> bool:
+        """Whether to go on with what is built. Eager takes its place only where that would not take longer still."""
+        ready: list[Future[Any]] = [building] if waits else [building, self.model.networks.done]
+        wait(ready, return_when=FIRST_COMPLETED)
+        return building.done()
 
     def _prepare(self, backend: Backend | None, form: Form, inputs: Inputs) -> Future[Run] | None:
         return self.plans.prepare(backend, form, inputs) if backend else None

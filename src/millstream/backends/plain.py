@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from millstream.backends.store import Store
 from millstream.core.graph import Inputs, Networks, Outputs, TickGraph
 
 
@@ -27,6 +28,10 @@ class Parts(Networks, Protocol):
     @property
     def fingerprint(self) -> str:
         """Hash of the modules' configuration and weights."""
+        ...
+
+    def keep(self, store: Store) -> None:
+        """Keep beside an engine what a start with it needs."""
         ...
 
 

@@ -3,10 +3,8 @@
 import logging
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
 from hashlib import blake2b
 from importlib.metadata import version
-from pathlib import Path
 from threading import Lock
 from time import monotonic
 
@@ -14,7 +12,7 @@ import torch
 
 from millstream.backends.choice import Backend, Run
 from millstream.backends.plain import Parts, Plain, Signature
-from millstream.backends.store import Store
+from millstream.backends.store import Store, source_hash
 from millstream.core.graph import Form, Inputs, TickGraph
 from millstream.errors import MillstreamError, ModelError
 
@@ -22,7 +20,6 @@ log = logging.getLogger(__name__)
 
 KEPT = 8  # each holds the model's weights a second time, in the compiler's own order
 REASON = 200  # characters of a compiler's complaint that the message repeats
-TRACED = ("core", "models", "backends")  # the packages whose code makes a graph what it is
 
 
 class Plans:
@@ -78,6 +75,7 @@ class Plans:
         key = engine_key(self._networks, backend, form, signature, device)
         what = describe(self._networks, backend, form)
         engine = self.store.get(key, what, compile_)
+        self._networks.keep(self.store)
         try:
             return backend.load(engine, signature)
         except RuntimeError:  # it is whole, and still no engine of this machine
@@ -87,8 +85,8 @@ class Plans:
 
 def engine_key(networks: Parts, backend: Backend, form: Form, signature: Signature, device: torch.device) -> str:
     """Hash of everything that an engine depends on."""
-    libraries = [version(name) for name in ("torch", "diffusers")]
-    facts = (networks.fingerprint, backend, backend.identity(device), form, signature, str(device), libraries, _code())
+    code = [version("torch"), version("diffusers"), source_hash()]
+    facts = (networks.fingerprint, backend, backend.identity(device), form, signature, str(device), code)
     return blake2b(repr(facts).encode(), digest_size=16).hexdigest()
 
 
@@ -99,11 +97,3 @@ def describe(networks: Parts, backend: Backend, form: Form) -> str:
     )
     _, height, width = form[0].layout.shape
     return f"{networks.name}, {backend.name} {backend.precision}, latents {width}x{height}, {streams}"
-
-
-@cache
-def _code() -> str:
-    """Hash of the source that a graph is traced from."""
-    root = Path(__file__).parents[1]
-    files = sorted(path for package in TRACED for path in (root / package).rglob("*.py"))
-    return blake2b(b"".join(path.read_bytes() for path in files), digest_size=16).hexdigest()

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO
@@ -14,6 +15,7 @@ from filelock import FileLock
 
 LIMIT = 8 * 2**30  # bytes that the cache may take; what was used longest ago goes first
 SUFFIX = ".engine"
+TRACED = ("core", "models", "backends")  # the packages whose code makes a graph what it is
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,14 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "millstream"
 
 
+@cache
+def source_hash() -> str:
+    """Hash of the source that graphs are traced from."""
+    root = Path(__file__).parents[1]
+    files = sorted(path for package in TRACED for path in (root / package).rglob("*.py"))
+    return blake2b(b"".join(path.read_bytes() for path in files), digest_size=16).hexdigest()
+
+
 class Store:
     """Engines in a folder. Safe against other processes, against files cut short, and bounded by `limit` bytes.
 
@@ -72,6 +82,10 @@ class Store:
             return build()
         with lock:
             return self._read(key) or self._write(key, what, build())
+
+    def find(self, key: str) -> bytes | None:
+        """Give what is kept under `key`, or None; never waits for one who builds it."""
+        return self._read(key)
 
     def drop(self, key: str) -> None:
         """Take an engine out, and say so: it was kept whole, and cannot be used."""

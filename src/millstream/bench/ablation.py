@@ -23,6 +23,7 @@ from millstream.feed import Feed, offline
 from millstream.frame import Frame, Pixels
 from millstream.models import Model
 from millstream.models.codec import Codec
+from millstream.models.model import loaded
 from millstream.models.quiet import quiet
 from millstream.params import Blend
 from millstream.queues import ahead
@@ -171,4 +172,5 @@ def _full_autoencoder(case: Case) -> Case:
     )
     with quiet():
         vae.to(model.device, model.dtype).eval().requires_grad_(False)
-    return replace(case, model=replace(model, codec=Codec(vae)))
+    networks = loaded(replace(model.networks(), codec=Codec(vae)))
+    return replace(case, model=replace(model, networks=networks, known_print=None))

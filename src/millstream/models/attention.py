@@ -54,17 +54,14 @@ class PromptAttention:
     ) -> Float[Tensor, "rows tokens d"]:
         """Attend. The argument names are diffusers'."""
         cached = conditioning or {}
-        if f"keys.{self.layer}" not in cached:
-            cached = self.precompute(attn, encoder_hidden_states)
-        key, value = cached[f"keys.{self.layer}"], cached[f"values.{self.layer}"]
+        if f"keys.{self.layer}" in cached:
+            key, value = cached[f"keys.{self.layer}"], cached[f"values.{self.layer}"]
+        else:
+            key, value = attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states)
         return _attend(attn, attn.to_q(hidden_states), key, value, None)
 
-    def precompute(self, attn: Attention, prompt: Float[Tensor, "rows length width"]) -> Conditioning:
-        """Keys and values of this layer for a prompt, each (rows, length, inner)."""
-        return {f"keys.{self.layer}": attn.to_k(prompt), f"values.{self.layer}": attn.to_v(prompt)}
 
-
-def install(unet: UNet2DConditionModel) -> list[tuple[PromptAttention, Attention]]:
+def install(unet: UNet2DConditionModel) -> list[Attention]:
     """Put both kinds of attention into a UNet; give those over the prompt, in the order of their layers.
 
     Raises ModelError where the UNet has attention of a form that these do not replace.
@@ -72,12 +69,12 @@ def install(unet: UNet2DConditionModel) -> list[tuple[PromptAttention, Attention
     others = [name for name in unet.attn_processors if not name.endswith(PLACES)]
     if others:
         raise ModelError(f"model: attention of an unknown form ({others[0]}); use a Stable Diffusion 1.x or 2.x model")
-    over_prompt: list[tuple[PromptAttention, Attention]] = []
+    over_prompt: list[Attention] = []
     for name in unet.attn_processors:
         attn = unet.get_submodule(name.removesuffix(".processor"))
+        attn.set_processor(PromptAttention(len(over_prompt)) if attn.is_cross_attention else SelfAttention())
         if attn.is_cross_attention:
-            over_prompt.append((PromptAttention(len(over_prompt)), attn))
-        attn.set_processor(over_prompt[-1][0] if attn.is_cross_attention else SelfAttention())
+            over_prompt.append(attn)
     return over_prompt
 
 

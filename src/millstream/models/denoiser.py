@@ -51,10 +51,10 @@ class UNetDenoiser(nn.Module):
         )[0]
         return prediction
 
-    def precompute(self, prompt: Float[Tensor, "rows length width"]) -> Conditioning:
-        """Keys and values of a prompt for every layer: `keys.<i>` and `values.<i>`, each (rows, length, inner)."""
-        layers = [processor.precompute(attn, prompt) for processor, attn in self._over_prompt]
-        return {name: value for layer in layers for name, value in layer.items()}
+    @property
+    def projections(self) -> list[nn.Module]:
+        """What makes keys and values of a prompt, layer by layer: `keys.0`, `values.0`, `keys.1` and so on."""
+        return [projection for attn in self._over_prompt for projection in (attn.to_k, attn.to_v)]
 
 
 def _check_inputs(config: dict[str, object]) -> None:

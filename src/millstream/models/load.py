@@ -1,4 +1,6 @@
-"""Loading a model: its parts, its adapters, its device and its numbers."""
+"""Loading a model whole: its parts and its adapters, on its device and in its numbers."""
+
+from typing import Any
 
 import torch
 
@@ -6,48 +8,52 @@ from millstream import embedded
 from millstream.errors import ModelError
 from millstream.models.codec import Codec
 from millstream.models.denoiser import UNetDenoiser
-from millstream.models.device import choose_device, choose_dtype
 from millstream.models.lora import fuse
-from millstream.models.model import Model
+from millstream.models.model import Model, Networks, loaded
 from millstream.models.parts import Parts, load_parts
 from millstream.models.quiet import quiet
 from millstream.models.schedule import noise_schedule, recognise_rule
-from millstream.models.text import Conditioner, TextEncoder
+from millstream.models.text import Conditioner, PromptNetworks, Tokens
 from millstream.params import ModelConfig
 
 
-def load_model(config: ModelConfig) -> Model:
-    """Load what `config` names, fuse its adapters, and put it on its device in its numbers.
+def load(config: ModelConfig, device: torch.device, dtype: torch.dtype, key: str | None) -> Model:
+    """Load what `config` names, fuse its adapters, and put it on the device in its numbers.
 
     Raises ModelError, in one line that names the cure, where files are missing, unreadable or of an unknown kind.
     """
-    device = choose_device(config.device)
-    dtype = choose_dtype(config.dtype, device)
     path = str(embedded.path()) if config.name == "embedded" else config.name
     with quiet():
         parts = load_parts(path, config.base, config.vae)
         distilled = fuse(parts.unet, parts.text_encoder, config.lora)
         for network in parts.networks:
             network.to(device, dtype).eval().requires_grad_(False)
-    return _assemble(config.name, parts, distilled, device, dtype)
+    return _assemble(parts, distilled, name=config.name, device=device, dtype=dtype, key=key)
 
 
-def _assemble(name: str, parts: Parts, distilled: bool, device: torch.device, dtype: torch.dtype) -> Model:
+def _assemble(parts: Parts, distilled: bool, **of: Any) -> Model:
     codec, denoiser = Codec(parts.vae), UNetDenoiser(parts.unet).eval()
-    _check_channels(name, denoiser.channels, codec.channels)
-    width, height = _native_size(name, parts.unet.config.sample_size, codec.factor)
+    _check_channels(of["name"], denoiser.channels, codec.channels)
+    width, height = _native_size(of["name"], parts.unet.config.sample_size, codec.factor)
     return Model(
-        name=name,
         schedule=noise_schedule(parts.scheduler),
         rule=recognise_rule(parts.scheduler, distilled or denoiser.guidance_width is not None),
         width=width,
         height=height,
-        device=device,
-        dtype=dtype,
-        denoiser=denoiser,
-        conditioner=Conditioner(TextEncoder(parts.tokenizer, parts.text_encoder, parts.vocabulary), denoiser),
-        codec=codec,
+        channels=codec.channels,
+        factor=codec.factor,
+        multiple=codec.factor * denoiser.factor,
+        conditioner=_conditioner(parts, denoiser, of["device"]),
+        networks=loaded(Networks(denoiser, codec)),
+        known_print=None,
+        **of,
     )
+
+
+def _conditioner(parts: Parts, denoiser: UNetDenoiser, device: torch.device) -> Conditioner:
+    tokens = Tokens.of(parts.tokenizer, parts.text_encoder.config.max_position_embeddings)
+    networks = PromptNetworks(parts.text_encoder, denoiser.projections).eval()
+    return Conditioner(tokens, networks, device, denoiser.guidance_width, parts.vocabulary)
 
 
 def _check_channels(name: str, denoiser: int, codec: int) -> None:
