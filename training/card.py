@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from training import attribution, autoencoder, batches, captions, denoiser, shapes, styles
+from training import attribution, autoencoder, batches, captions, denoiser, page, places, scenes, shapes, styles
 
 HEAD = """---
 license: apache-2.0
@@ -60,13 +60,17 @@ Patterns (halftone, tiles, leads, grids) hang on the screen, not on what is show
 
 def text(figures: Path | None = None) -> str:
     """The card, as Markdown; without `figures` it says that none were measured."""
-    measured = _figures(json.loads(figures.read_text())) if figures else "\n## Figures\n\nNot measured yet.\n"
-    return _head() + _training() + measured + LIMITS.format(photographs=_photographs()) + "\n" + attribution.table()
+    found = json.loads(figures.read_text()) if figures else None
+    measured = _figures(found) if found else "\n## Figures\n\nNot measured yet.\n"
+    head = _head(found["scenes"]["passed"] if found else list(scenes.OBJECTS))
+    return head + _training() + measured + LIMITS.format(photographs=_photographs()) + "\n" + attribution.table()
 
 
-def _head() -> str:
+def _head(objects: list[str]) -> str:
     lines = [f"- {style}: {', '.join(phrases)}" for style, phrases in captions.PHRASES.items()]
     lines.append(f"- as it is: {', '.join(repr(phrase) for phrase in captions.NEUTRAL)}")
+    lines.append(f"- objects: {'; '.join(', '.join(scenes.OBJECTS[name]) for name in objects)}")
+    lines.append(f"- places: {'; '.join(', '.join(place.names) for place in places.PLACES.values())}")
     return HEAD.format(
         styles=len(styles.STYLES),
         scale=shapes.SCALE,
@@ -94,22 +98,9 @@ def _photographs() -> str:
 
 
 def _figures(measured: dict[str, Any]) -> str:
-    mean, coded, same = measured["mean"], measured["autoencoder"], measured["identity"]
-    lines = [
-        "\n## Figures\n",
-        f"On {measured['pictures']} held-out pictures, PSNR in dB to the procedural target.\n",
-        f"Autoencoder: photographs {coded['photographs']:.1f}, styled pictures {coded['styled']:.1f}. "
-        f'"a photo": one step {same["1 steps"]:.1f}, two steps {same["2 steps"]:.1f}. '
-        f"Right style nearest of all: {mean['retrieved']:.0%} at two steps; "
-        f"phrases never heard in training: {mean['paraphrase retrieved']:.0%}.\n",
-        "Flicker is the change between consecutive frames of a film over that of the procedural filter.\n",
-        "| style | untouched | one step | two steps | retrieved | flicker |",
-        "| --- | --- | --- | --- | --- | --- |",
+    parts = [
+        "\n## Figures\n\nAll gates and sheets: docs/embedded-model.md.",
+        page.styles_table(measured),
+        page.objects_table(measured),
     ]
-    lines += [
-        f"| {style} | {row['untouched']:.1f} | {row['one step']:.1f} | {row['two steps']:.1f} | {row['retrieved']:.0%} "
-        f"| {measured['steadiness'][style]:.2f} |"
-        for style, row in measured["styles"].items()
-    ]
-    lines.append(f"| mean | {mean['untouched']:.1f} | {mean['one step']:.1f} | {mean['two steps']:.1f} | | |")
-    return "\n".join(lines) + "\n"
+    return "\n\n".join(parts).replace("\n## Styles", "\n### Styles").replace("\n## Objects", "\n### Objects") + "\n"

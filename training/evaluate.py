@@ -1,12 +1,14 @@
 """`python -m training.evaluate`: figures and sheets of the model that ships, on held-out pictures alone.
 
-Writes training/figures.json, sheets to work/sheets, and the figures into the shipped model card.
+Writes training/figures.json, docs/embedded-model.md with its sheets, and into the model's folder the card and the words
+that it knows: those of an object only where it passes its gate.
 """
 
 import json
 from functools import partial
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -14,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millstream import embedded
-from training import captions, card, gates, pack, styles
+from millstream.models import vocabulary
+from training import captions, card, gates, pack, page, scenes, speed, styles
 from training.autoencoder import psnr
 from training.runner import SIDE, Pictures, Runner
 
 FIGURES = Path(__file__).parent / "figures.json"
-SHEETS = pack.WORK / "sheets"
+DOCS = Path(__file__).parents[1] / "docs"
+SHOWN = 0.5  # scale of the sheets' pictures
 
 
 def square(picture: NDArray[np.uint8], where: float) -> NDArray[np.uint8]:
@@ -100,7 +104,7 @@ def _change(frames: Pictures) -> float:
     return float(np.abs(np.diff(frames.astype(np.float32), axis=0)).mean())
 
 
-def figures(run: Runner) -> dict[str, object]:
+def figures(run: Runner) -> dict[str, Any]:
     """Everything measured, as JSON."""
     named = held_out()
     pictures = np.stack(list(named.values()))
@@ -115,6 +119,7 @@ def figures(run: Runner) -> dict[str, object]:
         "styles": per_style,
         "steadiness": steadiness(run, bikes(8, first=100)),
         "scenes": gates.scene_figures(run),
+        "speed": speed.speeds(pictures[-1]),
     }
 
 
@@ -129,12 +134,27 @@ def sheet(run: Runner, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def main() -> None:
     """Measure, draw the sheets, and bring the card up to date."""
     run = Runner()
-    FIGURES.write_text(json.dumps(figures(run), indent=1) + "\n")
+    found = figures(run)
+    FIGURES.write_text(json.dumps(found, indent=1) + "\n")
     (embedded.path() / "README.md").write_text(card.text(FIGURES))
-    SHEETS.mkdir(exist_ok=True)
-    sheets = {f"styles-{n}": sheet(run, picture) for n, picture in enumerate(list(held_out().values())[1::4])}
-    for name, made in (sheets | gates.sheets(run)).items():
-        cv2.imwrite(str(SHEETS / f"{name}.png"), cv2.cvtColor(made, cv2.COLOR_RGB2BGR))
+    words = dict.fromkeys([*captions.words(), *scenes.words(found["scenes"]["passed"])])
+    (embedded.path() / vocabulary.FILE).write_text(json.dumps(list(words)) + "\n")
+    (DOCS / "embedded-model.md").write_text(page.text(found, [_save(*each) for each in sheets(run).items()]))
+
+
+def sheets(run: Runner) -> dict[str, NDArray[np.uint8]]:
+    """By name: styles of some held-out pictures, and scenes."""
+    pictures = list(held_out().values())[1::4]
+    return {f"styles-{n}": sheet(run, picture) for n, picture in enumerate(pictures)} | gates.sheets(run)
+
+
+def _save(name: str, made: NDArray[np.uint8]) -> str:
+    """Write a sheet; give its path as the page sees it."""
+    path = f"images/embedded/{name}.jpg"
+    small = cv2.resize(made, None, fx=SHOWN, fy=SHOWN, interpolation=cv2.INTER_AREA)
+    (DOCS / path).parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(DOCS / path), cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])
+    return path
 
 
 if __name__ == "__main__":

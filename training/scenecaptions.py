@@ -4,6 +4,8 @@ No word here is one of a style's (captions.PHRASES), the smallest aside, and no 
 no stars to be under, nothing wintry, golden, small or white, no waves, leaves, windows, lights or sun.
 """
 
+from collections.abc import Iterable
+
 from numpy.random import Generator
 
 from training import objects, places
@@ -56,9 +58,9 @@ def _usual(phrases: tuple[str, ...], rng: Generator) -> str:
     return phrases[0] if rng.random() < HABIT else pick(phrases, rng)
 
 
-def words() -> list[str]:
-    """Every word of the captions, in order of appearance."""
-    texts = [phrase for thing in objects.THINGS.values() for phrase in thing.phrases]
+def words(of: Iterable[str] = tuple(objects.THINGS)) -> list[str]:
+    """Every word of the captions of these objects, in order of appearance."""
+    texts = [phrase for obj in of for phrase in objects.THINGS[obj].phrases]
     texts += [phrase for place in places.PLACES.values() for phrase in (*place.names, *place.phrases)]
     texts += [template.format(a="a an", noun="", name="", where="") for template in (*BOTH, *OBJECT, *PLACE)]
     return list(dict.fromkeys(" ".join(texts).replace(",", " , ").split()))
