@@ -236,3 +236,15 @@ def test_a_preset_that_is_not_there_is_named(tmp_path: Path) -> None:
     missing = tmp_path / "gone.yaml"
     assert preset_refusal(missing) == f"preset {missing}: No such file or directory; give the path of a YAML file"
     assert preset_refusal(tmp_path).startswith(f"preset {tmp_path}: Is a directory")
+
+
+@pytest.mark.parametrize(
+    ("given", "read"), [("120ms", 120), ("0.12s", 120), (" 1 s ", 1000), (120, 120), ("120", 120), (None, None)]
+)
+def test_ages_are_read_with_their_unit(given: Any, read: int | None) -> None:
+    assert check(Params, {"max_age": given}).max_age == read
+
+
+@pytest.mark.parametrize("given", ["soon", "12x", "nan", "1e999s", "ms", "", 0, -5, 1.5, 60_001, [120]])
+def test_what_is_no_age_is_refused_with_the_cure(given: Any) -> None:
+    assert refusal(Params, max_age=given).startswith("max_age: ")

@@ -97,3 +97,16 @@ def test_wake_lets_a_waiting_take_return_empty():
     box.wake()
     taker.join(5)
     assert found == [[]]
+
+
+def test_a_mailbox_changes_its_places_and_the_newest_stay():
+    mailbox: Mailbox[int] = Mailbox(3)
+    for i in range(3):
+        mailbox.put(i)
+    mailbox.resize(2)
+    assert mailbox.dropped == 1
+    mailbox.resize(4)
+    for i in range(3, 6):
+        mailbox.put(i)
+    assert mailbox.take(9) == [2, 3, 4, 5]
+    assert mailbox.dropped == 2

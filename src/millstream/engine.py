@@ -1,6 +1,6 @@
 """Sessions on one device: each tick is one encoder, one denoiser and one decoder call for all that agree."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import astuple, replace
 from functools import lru_cache
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from millstream.backends.choice import Backend, Run, choose
+from millstream.backends.choice import EAGER, Run, choose
 from millstream.backends.plans import Plans
 from millstream.backends.store import Store
 from millstream.core.crossframe import neighbours
@@ -25,8 +25,10 @@ from millstream.core.schedule import Rule, levels_from_strength, levels_from_t_i
 from millstream.core.tick import admit, advance
 from millstream.errors import BadInputError, MillstreamError, ModelError
 from millstream.frame import Frame
+from millstream.memory import check_rows, check_tick
 from millstream.models import Model
 from millstream.params import Params, StreamConfig, WeightedPrompt, check
+from millstream.turns import Turns
 
 KEPT_SEEDS = 4
 
@@ -34,11 +36,12 @@ KEPT_SEEDS = 4
 class Session:
     """One stream on a device: its rows, and the parameters that the next frames enter with.
 
-    `config` is complete: width, height, back end and precision are set. `version` counts the changes of parameters
-    from 1. `waits` says whether a tick waits for the back end to be ready, or runs eager until it is.
+    `config` is complete: width, height, back end and precision are set. `version` counts the changes of parameters,
+    from 1 or from where the session before this one stood. `waits` says whether a tick waits for the back end to be
+    ready, or runs eager until it is.
     """
 
-    def __init__(self, model: Model, config: StreamConfig, params: Params) -> None:
+    def __init__(self, model: Model, config: StreamConfig, params: Params, version: int = 1) -> None:
         self.model = model
         self.config = resolve(config, model)
         self.backend = choose(self.config.backend, self.config.precision, model.device, model.dtype).backend
@@ -50,9 +53,10 @@ class Session:
             guidance=config.guidance,
             cross_frame=config.cross_frame,
         )
+        check_rows(self.layout, 3 * self.size[0] * self.size[1], model.device)
         self.params = params
         self._noise = lru_cache(KEPT_SEEDS)(self._draw_noise)
-        self.prepared = self._prepare(params, version=1)
+        self.prepared = self._prepare(params, version)
         self.lane: Lane[Frame] = Lane(self.layout, self.prepared, model.device)
         self.pixels = self._lay_out_pixels()
         self.waits = True
@@ -89,11 +93,7 @@ class Session:
         any thread, never waits for the denoiser. Raises BadInputError, and then nothing has changed.
         """
         with self._changing:
-            params = check(Params, self.params.model_dump() | dict(changes))
-            self.prepared = self._prepare(params, self.version + 1)
-            self.params = params
-            self._steer = self._steer or in_flight
-        return self.version
+            return update_alike([self], changes, in_flight)
 
     def claim(self) -> None:
         """Take the session for one source of frames. Raises MillstreamError where another has it."""
@@ -117,6 +117,16 @@ class Session:
         if self._steer:
             self._steer = False
             self.lane.steer(self.prepared)
+
+    def revise(self, changes: Mapping[str, Any], version: int) -> "Revision":
+        """Compute a change, and change nothing yet. Raises BadInputError where it cannot be."""
+        params = check(Params, self.params.model_dump() | dict(changes))
+        return Revision(params, self._prepare(params, version))
+
+    def adopt(self, revision: "Revision", in_flight: bool) -> None:
+        """Let the frames that enter from now on have it; with `in_flight` prompts and guidance of the others too."""
+        self.params, self.prepared = revision
+        self._steer = self._steer or in_flight
 
     def _prepare(self, params: Params, version: int) -> Prepared:
         if params.similarity_filter and self.config.input == "text":
@@ -161,6 +171,27 @@ class Session:
         return self.model.condition((WeightedPrompt(text=params.negative_prompt),), params.guidance_scale)
 
 
+class Revision(NamedTuple):
+    """Changed parameters, and what is computed of them."""
+
+    params: Params
+    prepared: Prepared
+
+
+def update_alike(
+    sessions: Collection[Session], changes: Mapping[str, Any], in_flight: bool = False, above: int = 0
+) -> int:
+    """Change parameters of several sessions alike; give their new version, the same for all and larger than `above`.
+
+    Raises BadInputError where one of them cannot take the change, and then nothing has changed in any.
+    """
+    version = 1 + max(above, *(session.version for session in sessions))
+    revisions = [(session, session.revise(changes, version)) for session in sessions]
+    for session, revision in revisions:
+        session.adopt(revision, in_flight)
+    return version
+
+
 class Plan(NamedTuple):
     """What computes a tick, and the form that it computes: the tick's own, or one that does more."""
 
@@ -169,24 +200,50 @@ class Plan(NamedTuple):
 
 
 class Engine:
-    """The sessions of one model on one device."""
+    """The sessions of one model on one device. Threads that tick take turns, in the order in which they asked."""
 
     def __init__(self, model: Model, store: Store | None = None) -> None:
         """`store` is the engine cache; by default that of the user."""
         self.model = model
         self.plans = Plans(model, store)
+        self._turns = Turns()
 
-    def open(self, config: StreamConfig, params: Params) -> Session:
-        """Open a session. Raises BadInputError where the model cannot serve it, ModelError where no back end can."""
-        return Session(self.model, config, params)
+    def open(self, config: StreamConfig, params: Params, version: int = 1) -> Session:
+        """Open a session, whose parameters have this version.
+
+        Raises BadInputError where the model cannot serve it, ModelError where no back end can, or memory does not do.
+        """
+        session = Session(self.model, config, params, version)
+        weights = self._weights() if session.backend else 0
+        check_tick(self.model, (session.whole,), _inputs([session]), weights, self.model.device)
+        return session
 
     def prepare(self, *sessions: Session) -> Future[Run] | None:
         """Begin to build the tick that these sessions share, and never wait; None where there is nothing to build.
 
         The future raises ModelError where the back end cannot build it.
         """
-        form = tuple(session.whole for session in sessions)
-        return self._prepare(sessions[0].backend, form, _inputs(sessions))
+        backend, form = sessions[0].backend, tuple(session.whole for session in sessions)
+        return self.plans.prepare(backend, form, _inputs(sessions)) if backend else None
+
+    def computing(self, session: Session) -> str:
+        """The name of what computes a session's ticks: its back end, or eager until that is built."""
+        building = self.prepare(session)
+        return session.config.backend if building is None or building.done() else EAGER
+
+    def rehearse(self, session: Session) -> None:
+        """Send grey pictures through a session that is not in use, and let go of them.
+
+        What cannot run says so here, and what a first call costs is paid. Raises what `tick` raises.
+        """
+        width, height = session.size
+        grey = np.full((height, width, 3), 128, np.uint8)
+        session.claim()
+        try:
+            for _ in range(session.layout.stages):
+                self.tick({session: [Frame(i, grey) for i in range(session.layout.frames)]})
+        finally:
+            session.release()
 
     @torch.inference_mode()
     def tick(self, entering: Mapping[Session, Sequence[Frame]]) -> dict[Session, list[Frame]]:
@@ -198,38 +255,44 @@ class Engine:
         """
         done: dict[Session, list[Frame]] = {}
         for sessions in _agreeing(entering):
-            for session in sessions:
-                session.settle()
-            groups = [session.take(entering[session]) for session in sessions]
-            done |= zip(sessions, self._tick(sessions, groups), strict=True)
+            built = self._wait_for_plan(sessions)  # before its turn: a build takes long, and others go on
+            with self._turns:
+                for session in sessions:
+                    session.settle()
+                groups = [session.take(entering[session]) for session in sessions]
+                done |= zip(sessions, self._tick(sessions, groups, built), strict=True)
         return done
 
-    def _tick(self, sessions: Sequence[Session], groups: Sequence[Group[Frame] | None]) -> list[list[Frame]]:
+    def _tick(
+        self, sessions: Sequence[Session], groups: Sequence[Group[Frame] | None], built: Plan | None
+    ) -> list[list[Frame]]:
         lanes = [session.lane for session in sessions]
         form, inputs = admit(lanes, groups), _inputs(sessions)
-        plan = self._plan(sessions, form, inputs)
+        # Until something is built, the graph as it is, with nothing in it that is not needed.
+        plan = built or Plan(form, TickGraph(self.model, form))
         outputs = plan.run(inputs)
         pictures = _pictures(outputs, plan.form)
         leaving = advance(lanes, outputs)
         _check_finite(leaving)
         return [_finish(*each) for each in zip(leaving, pictures, strict=True)]
 
-    def _plan(self, sessions: Sequence[Session], form: Form, inputs: Inputs) -> Plan:
-        """What is built for these sessions; until it is, the graph as it is, with nothing in it that is not needed."""
-        whole = tuple(session.whole for session in sessions)
-        building = self._prepare(sessions[0].backend, whole, inputs)
+    def _wait_for_plan(self, sessions: Sequence[Session]) -> Plan | None:
+        """What is built for these sessions, or None until it is. Waits for it where all of them wait."""
+        building = self.prepare(*sessions)
         if building and self._built(building, all(session.waits for session in sessions)):
-            return Plan(whole, building.result())
-        return Plan(form, TickGraph(self.model, form))
+            return Plan(tuple(session.whole for session in sessions), building.result())
+        return None
+
+    def _weights(self) -> int:
+        """Bytes of what a compiler copies; 0 where the networks are not loaded, for then it is built already."""
+        networks = self.model.networks.done
+        return sum(p.nbytes for part in self.model.parts for p in part.parameters()) if networks.done() else 0
 
     def _built(self, building: Future[Run], waits: bool) -> bool:
         """Whether to go on with what is built. Eager takes its place only where that would not take longer still."""
         ready: list[Future[Any]] = [building] if waits else [building, self.model.networks.done]
         wait(ready, return_when=FIRST_COMPLETED)
         return building.done()
-
-    def _prepare(self, backend: Backend | None, form: Form, inputs: Inputs) -> Future[Run] | None:
-        return self.plans.prepare(backend, form, inputs) if backend else None
 
 
 def resolve(config: StreamConfig, model: Model) -> StreamConfig:

@@ -61,6 +61,18 @@ Blend = Annotated[
 ]
 
 
+def _as_milliseconds(value: Any) -> Any:
+    """Read `120ms`, `0.12s` or a number of milliseconds."""
+    text = value.strip() if isinstance(value, str) else value
+    if not isinstance(text, str):
+        return value
+    factor = 1 if text.endswith("ms") else 1000 if text.endswith("s") else 1
+    try:
+        return round(float(text.rstrip("ms")) * factor)
+    except (ValueError, OverflowError):
+        raise ValueError("give milliseconds, for example 120ms, 0.12s or 120") from None
+
+
 def _as_adapter(value: Any) -> Any:
     """Read `PATH` or `PATH::SCALE`."""
     if not isinstance(value, str):
@@ -146,6 +158,9 @@ class Params(BaseModel):
     similarity_filter: bool = Field(False, description="skip frames that hardly differ from the last one processed")
     similarity_threshold: float = Field(0.98, ge=0, lt=1, description="similarity from which skipping begins")
     max_skip: int = Field(10, ge=0, le=10_000, description="consecutive skips after which a frame is processed")
+    max_age: Annotated[int | None, BeforeValidator(_as_milliseconds)] = Field(
+        None, ge=1, le=60_000, description="live: milliseconds, or 120ms, 0.12s; older pictures are not shown"
+    )
 
     @model_validator(mode="after")
     def _t_index_increases(self) -> Self:

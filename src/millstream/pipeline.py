@@ -1,21 +1,26 @@
 """A stream: source, queue, engine, queue, sink. Offline nothing is lost; live the newest wins."""
 
 from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future
 from itertools import count as counting
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from millstream.engine import Engine
+from millstream.engine import Engine, Session, resolve
 from millstream.errors import BadInputError
 from millstream.feed import Feed, offline
 from millstream.frame import NO_PIXELS, Frame, Pixels
-from millstream.live import Live, LiveStats
+from millstream.live.changes import following
+from millstream.live.live import Live
+from millstream.live.stats import LiveStats
 from millstream.media.fit import fit_frame
 from millstream.media.sinks import open_sink
 from millstream.media.sources import Source, SourceInfo, open_source
+from millstream.memory import check_model
 from millstream.models import Model, load_model
-from millstream.params import ModelConfig, Params, StreamConfig
+from millstream.models.device import choose_device, choose_dtype
+from millstream.params import ModelConfig, Params, Settings, StreamConfig, check
 from millstream.queues import ahead
 
 
@@ -28,6 +33,7 @@ class Stream:
     """
 
     def __init__(self, model: Model, config: StreamConfig, params: Params) -> None:
+        self._asked = config
         self._engine = Engine(model)
         self._session = self._engine.open(config, params)
         self._live: Live | None = None
@@ -43,11 +49,7 @@ class Stream:
 
         Raises ModelError when the model cannot be loaded and BadInputError when it cannot take the configuration.
         """
-        if isinstance(model, str | Path):
-            model = ModelConfig(name=str(model))
-        if isinstance(model, ModelConfig):
-            model = load_model(model)
-        return cls(model, config or StreamConfig(), params or Params())
+        return cls(_load(model), config or StreamConfig(), params or Params())
 
     @property
     def config(self) -> StreamConfig:
@@ -57,7 +59,7 @@ class Stream:
     @property
     def params(self) -> Params:
         """What the next frame enters with."""
-        return self._session.params
+        return self._live.session.params if self._live else self._session.params
 
     def update(self, *, in_flight: bool = False, **changes: Any) -> int:
         """Change parameters between two frames; give the new version, which every output made with it carries.
@@ -65,7 +67,32 @@ class Stream:
         A frame keeps what it entered with; with `in_flight` prompts and guidance reach the frames in flight too.
         Raises BadInputError, and then nothing has changed.
         """
-        return self._session.update(changes, in_flight)
+        return self._live.update(changes, in_flight) if self._live else self._session.update(changes, in_flight)
+
+    def change(self, *, model: str | Path | ModelConfig | Model | None = None, **config: Any) -> Future[StreamConfig]:
+        """Live: change what the stream is, fields of StreamConfig or the model, while pictures go on being shown.
+
+        The rest stays as it was asked for. What is new is loaded and built in the background, and takes over without a
+        break. The future is the new configuration, complete; what stands in the way is raised by it, and all goes on as
+        it was. Raises BadInputError at once for what the schema, or the present model, refuses. A newer change cancels
+        one under way. See `Live.change`.
+        """
+        live = self._running()
+        asked: StreamConfig = check(StreamConfig, self._asked.model_dump() | config)
+        check(Settings, {"config": asked, "params": self.params})
+        engine = self._engine
+        if model is None:
+            resolve(asked, engine.model)
+
+        def open_() -> tuple[Engine, Session]:
+            of = engine if model is None else Engine(_load(model))
+            return of, of.open(asked, self.params, self._session.version)
+
+        def changed(session: Session) -> StreamConfig:
+            self._asked, self._engine, self._session = asked, live.engine, session
+            return session.config
+
+        return following(live.change(open_), changed)
 
     def run(self, source: Source | str | Path | Iterable[Pixels]) -> Iterator[Frame]:
         """Send a whole source through: as many frames come out as went in, in order. Reading runs beside the engine.
@@ -89,10 +116,10 @@ class Stream:
         """Live: leave a picture for the engine. Never waits; a picture not yet taken in gives way to a newer one."""
         self._running().submit(frame)
 
-    def poll(self, timeout: float = 0.0) -> Frame | None:
+    def poll(self, timeout: float | None = 0.0) -> Frame | None:
         """Live: the newest finished picture not yet seen, waiting up to `timeout` seconds; None where there is none.
 
-        Raises what stopped the engine, if it has stopped.
+        With `timeout` None it waits until one comes. Raises what stopped the engine, if it has stopped.
         """
         return self._running().poll(timeout)
 
@@ -124,6 +151,17 @@ class Stream:
         if self._live is None:
             self._live = Live(self._engine, self._session)
         return self._live
+
+
+def _load(model: str | Path | ModelConfig | Model) -> Model:
+    """Load a model by its name or its configuration, unless it is one already."""
+    if isinstance(model, str | Path):
+        model = ModelConfig(name=str(model))
+    if isinstance(model, ModelConfig):
+        device = choose_device(model.device)
+        check_model(model, device, choose_dtype(model.dtype, device))
+        return load_model(model)
+    return model
 
 
 def convert(stream: Stream, source: Source, target: str | Path) -> Generator[Frame]:

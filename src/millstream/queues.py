@@ -95,6 +95,12 @@ class Mailbox(Generic[T]):
             self._items.append(item)
             self._changed.notify_all()
 
+    def resize(self, places: int) -> None:
+        """Change the number of places; the oldest items give way where there are too many."""
+        with self._changed:
+            self.dropped += max(0, len(self._items) - places)
+            self._items = deque(self._items, maxlen=places)
+
     def wake(self) -> None:
         """Let the next or the present `take` return at once with what is there."""
         with self._changed:

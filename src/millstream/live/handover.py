@@ -1,0 +1,226 @@
+"""What a live stream shows, turn by turn, and how another session takes over between two turns.
+
+A turn takes in one frame or a bubble. A session with n stages of m frames shows a frame up to (n - 1)*m turns after its
+group was complete: its lag. Where the next session's lag is the longer, its first picture is older than what the
+present one then shows. So the present one is first made late enough, one group at a time, every second group withheld:
+
+1. stretch: present alone, until as many groups are held back as the difference of lags, or nothing is in flight;
+2. overlap: every frame enters both sessions and the present one's pictures are shown, until
+3. the next session's first picture is newer than all that were shown: it is shown, and the present session is closed.
+
+So no two shown groups are further apart than two groups of the longer kind; in the stretch, which has the long gaps, a
+turn costs the present session's tick alone, in the overlap, which costs both ticks, there are no gaps. Where the next
+lag is the shorter, the first picture jumps ahead and what is then in flight in the present session is let go of.
+
+Where the source is slower than the sessions, nothing is in flight between two of its frames: then nothing has to be
+held back, and what is held back is shown at once. Where it has stalled, the sessions change places at once.
+
+Order is that of the turns in which frames entered: a stalled source sends one frame, and so one id, again and again.
+"""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import NamedTuple
+
+from millstream.engine import Engine, Session
+from millstream.feed import Feed
+from millstream.frame import Frame
+from millstream.media.fit import fit_frame
+
+
+class Output(NamedTuple):
+    """A finished frame, and the turn at which it entered."""
+
+    turn: int
+    frame: Frame
+
+
+class Track:
+    """A session with its feed. Its outputs know their turn, and frames of any size may enter."""
+
+    def __init__(self, engine: Engine, session: Session) -> None:
+        """Claim the session. Raises MillstreamError where it is in use."""
+        self.engine, self.session = engine, session
+        self.feed = Feed(engine, session)
+        session.waits = False  # pictures at once, eager, until the back end is ready
+        self.turns: deque[int] = deque()  # those of the frames that have not come out
+
+    @property
+    def lag(self) -> int:
+        """Turns from the one that completes a group to the one that shows it, where a frame enters at every turn."""
+        layout = self.session.layout
+        return (layout.stages - 1) * layout.frames
+
+    @property
+    def pressing(self) -> bool:
+        """Whether a bubble brings it on: frames are in flight, and none waits for others to enter with."""
+        return self.feed.busy and not self.feed.incomplete
+
+    def send(self, turn: int, frame: Frame) -> list[Output]:
+        """Let a frame enter, or a bubble where the similarity filter holds it back."""
+        if self.session.config.input == "image":
+            frame = fit_frame(frame, self.session.size)
+        if self.feed.skips(frame):
+            return self.push()
+        self.turns.append(turn)
+        return self._marked(self.feed.take(frame))
+
+    def push(self) -> list[Output]:
+        """Let a bubble, or an incomplete group, enter where there is anything to bring on."""
+        return self._marked(self.feed.tick()) if self.feed.busy else []
+
+    def _marked(self, frames: Sequence[Frame]) -> list[Output]:
+        return [Output(self.turns.popleft(), frame) for frame in frames]
+
+
+class Delay:
+    """Holds pictures back until it is `groups` turns' worth late; it fills by withholding every second group."""
+
+    def __init__(self, groups: int) -> None:
+        self.groups = groups
+        self._held: deque[list[Output]] = deque()
+        self._withheld = False
+
+    @property
+    def full(self) -> bool:
+        """Whether as much is held back as there has to be."""
+        return len(self._held) >= self.groups
+
+    def next(self, made: list[Output]) -> list[Output]:
+        """Take what a turn made, and give what is to be shown in its place."""
+        self._held.append(made)
+        self._withheld = not self._withheld and len(self._held) <= self.groups
+        return [] if self._withheld else self._release(max(1, len(self._held) - self.groups))
+
+    def empty(self) -> list[Output]:
+        """Give everything that is held back."""
+        return self._release(len(self._held))
+
+    def _release(self, count: int) -> list[Output]:
+        return [output for _ in range(count) for output in self._held.popleft()]
+
+
+class Show:
+    """The session that is shown, and during a hand-over the one that comes. `let_go` counts frames jumped over."""
+
+    def __init__(self, present: Track) -> None:
+        self.present = present
+        self.let_go = 0
+        self._coming: Track | None = None
+        self._answer: Future[Session] = Future()
+        self._delay = Delay(0)
+        self._overlap = False
+        self._turn = 0
+        self._shown = 0  # the turn at which the newest picture shown had entered; the first turn is 1
+        self._skipped = 0
+
+    @property
+    def changing(self) -> bool:
+        """Whether a hand-over is under way."""
+        return self._coming is not None
+
+    @property
+    def skipped(self) -> int:
+        """Frames that the similarity filter held back."""
+        return self._skipped + self.present.feed.skipped
+
+    @property
+    def busy(self) -> bool:
+        """Whether any frame was taken in and has not come out."""
+        return any(track.feed.busy for track in self._tracks())
+
+    @property
+    def pressing(self) -> bool:
+        """Whether a bubble brings anything on at once."""
+        return any(track.pressing for track in self._tracks())
+
+    def begin(self, coming: Track, answer: Future[Session]) -> None:
+        """Begin to hand over. The answer is the session once its first picture is out, or what went wrong with it."""
+        self._abandon()
+        self._coming, self._answer = coming, answer
+        self._delay.groups = groups_between(self.present, coming)
+
+    def turn(self, frame: Frame | None, keep: bool = False) -> list[Frame]:
+        """Take in a frame or a bubble; give what is to be shown, in order.
+
+        With `keep` nothing that was taken in is jumped over. Raises what a tick of the shown session raises.
+        """
+        if self._answer.cancelled():
+            self._abandon()
+        if self.changing and (frame is not None or not self.busy) and (self._delay.full or not self.present.feed.busy):
+            self._overlap = True
+        self._turn += frame is not None
+        alone = not self.pressing  # then a bubble takes incomplete groups in
+        made = self._step(self.present, frame, alone)
+        fresh = self._step_coming(frame, alone)
+        outputs = self._choose(made, [] if keep else [output for output in fresh if output.turn > self._shown])
+        self._shown = outputs[-1].turn if outputs else self._shown
+        return [output.frame for output in outputs]
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._abandon()
+        self.present.feed.close()
+
+    def _tracks(self) -> list[Track]:
+        return [self.present, self._coming] if self._coming and self._overlap else [self.present]
+
+    def _step(self, track: Track, frame: Frame | None, alone: bool) -> list[Output]:
+        if frame is not None:
+            return track.send(self._turn, frame)
+        return track.push() if alone or track.pressing else []
+
+    def _step_coming(self, frame: Frame | None, alone: bool) -> list[Output]:
+        """The same for the session that comes. What it raises ends the hand-over, and the show goes on."""
+        if self._coming is None or not self._overlap:
+            return []
+        try:
+            return self._step(self._coming, frame, alone)
+        except Exception as error:
+            self._abandon()
+            refuse(self._answer, error)
+            return []
+
+    def _choose(self, made: list[Output], fresh: list[Output]) -> list[Output]:
+        """What is shown of what the present session made and of what is newer than that."""
+        late = self._delay.next(made) if made else []
+        if fresh and self._take_over(fresh[0].turn):
+            older = [output for output in [*late, *self._delay.empty()] if output.turn < fresh[0].turn]
+            return older + fresh
+        if self.busy:
+            return late
+        late += self._delay.empty()
+        if self._overlap:
+            self._take_over(self._turn + 1)
+        return late
+
+    def _take_over(self, first: int) -> bool:
+        """Close the present session, and show the next from this turn's frame on. False where the change is off."""
+        if self._coming is None or not self._answer.set_running_or_notify_cancel():
+            self._abandon()
+            return False
+        past, self.present = self.present, self._coming
+        self.let_go += sum(turn < first for turn in past.turns)
+        self._skipped += past.feed.skipped
+        past.feed.close()
+        self._coming, self._overlap, self._delay.groups = None, False, 0
+        self._answer.set_result(self.present.session)
+        return True
+
+    def _abandon(self) -> None:
+        if self._coming is not None:
+            self._coming.feed.close()
+        self._coming, self._overlap, self._delay.groups = None, False, 0
+
+
+def groups_between(present: Track, coming: Track) -> int:
+    """Groups of the present session by which its pictures must be late, so that the first of the next is newer."""
+    return max(0, math.ceil((coming.lag - present.lag) / present.session.layout.frames))
+
+
+def refuse(answer: Future[Session], error: Exception) -> None:
+    """Answer with an error, unless nobody waits for an answer any more."""
+    if answer.set_running_or_notify_cancel():
+        answer.set_exception(error)

@@ -1,0 +1,248 @@
+"""Hand-over, turn by turn and without threads: order, gaps and every picture, for all forms of two sessions."""
+
+from concurrent.futures import Future
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from millstream.engine import Engine
+from millstream.errors import ModelError
+from millstream.live.handover import Delay, Output, Show, Track
+from millstream.params import Params, StreamConfig
+from tests import toy
+
+MODEL = toy.ToyModel()
+ENGINE = Engine(MODEL)
+OTHER = Engine(toy.ToyModel("other", gain=0.8))
+OLD, NEW = Params(prompt="old", seed=5, strength=0.8), Params(prompt="new", seed=6, strength=0.6)
+STEPS, BUFFER = st.integers(1, 5), st.integers(1, 3)
+
+
+def track(engine, params, steps, frames, version=1, **config):
+    form = StreamConfig(width=toy.SIDE, height=toy.SIDE, steps=steps, frame_buffer=frames, backend="eager", **config)
+    return Track(engine, engine.open(form, params, version))
+
+
+class Play:
+    """A show, what it showed, and at which turn."""
+
+    def __init__(self, old, **config):
+        self.show = Show(track(ENGINE, OLD, *old, **config))
+        self.config = config
+        self.shown = []
+        self.turns = 0
+        self.entered = 0
+
+    def begin(self, new):
+        self.answer = Future()
+        self.show.begin(track(OTHER, NEW, *new, version=2, **self.config), self.answer)
+
+    def turn(self, enters=True, keep=False):
+        outputs = self.show.turn(toy.frame(self.entered) if enters else None, keep)
+        self.entered += enters
+        self.shown += [(self.turns, output) for output in outputs]
+        self.turns += 1
+        return outputs
+
+    def drain(self):
+        while self.show.busy:
+            self.turn(enters=False, keep=True)
+
+    @property
+    def ids(self):
+        return [frame.id for _, frame in self.shown]
+
+    def check(self, steps_old, steps_new):
+        """In order, nothing twice, and each is what a loop over it alone gives."""
+        assert self.ids == sorted(set(self.ids))
+        versions = [frame.version for _, frame in self.shown]
+        assert versions == sorted(versions)
+        for _, frame in self.shown:
+            of_old = frame.version == 1
+            of = (MODEL, frame.id, OLD, steps_old) if of_old else (OTHER.model, frame.id, NEW, steps_new)
+            expected = toy.alone(*of)
+            assert np.abs(frame.pixels.astype(int) - expected).max() <= 1
+
+
+@settings(deadline=None, max_examples=80)
+@given(STEPS, BUFFER, STEPS, BUFFER, st.integers(0, 3))
+def test_a_source_that_never_waits(n_old, m_old, n_new, m_new, phase):
+    """No two groups are further apart than two of the longer; where the next session is no shorter, nothing is lost."""
+    play = Play((n_old, m_old))
+    for _ in range((n_old + 1) * m_old + phase):
+        play.turn()
+    play.begin((n_new, m_new))
+    while not play.answer.done():
+        play.turn()
+        assert play.turns < 200
+    taken_over = play.turns
+    for _ in range(3 * m_new):
+        play.turn()
+    play.drain()
+    play.check(n_old, n_new)
+    assert play.answer.result() is play.show.present.session
+    assert play.shown[-1][1].version == 2
+    times = sorted({turn for turn, _ in play.shown if turn < taken_over + 3 * m_new})
+    longest = 2 * max(m_old, m_new)
+    assert all(b - a <= longest for a, b in pairwise(times)), times
+    missing = set(range(play.entered)) - set(play.ids)
+    assert len(missing) == play.show.let_go
+    if n_new * m_new >= n_old * m_old:
+        assert not missing
+
+
+@settings(deadline=None, max_examples=80)
+@given(STEPS, BUFFER, STEPS, BUFFER, st.lists(st.sampled_from("fb"), max_size=40), st.integers(0, 40), st.booleans())
+def test_any_source(n_old, m_old, n_new, m_new, source, begin, drains):
+    """Frames and bubbles in any order, the change at any turn: in order, nothing twice; the hand-over ends."""
+    play = Play((n_old, m_old))
+    for place, kind in enumerate(source):
+        if place == begin:
+            play.begin((n_new, m_new))
+        play.turn(kind == "f", keep=drains and place > 20)
+    if begin >= len(source):
+        play.begin((n_new, m_new))
+    play.drain()
+    play.turn(enters=False)  # the source has stalled
+    assert play.answer.done()
+    play.check(n_old, n_new)
+    assert play.entered - len(play.ids) == play.show.let_go
+    if play.entered:
+        assert play.ids[-1] == play.entered - 1
+
+
+@pytest.mark.parametrize(("old", "new"), [((1, 1), (4, 1)), ((4, 1), (1, 1)), ((3, 2), (2, 1)), ((2, 1), (2, 3))])
+@pytest.mark.parametrize("at", range(0, 14, 3))
+def test_everything_before_a_drain_comes_out(old, new, at):
+    """A drain at any moment of a hand-over jumps over nothing that a hand-over has not jumped over before."""
+    play = Play(old)
+    for _ in range(8):
+        play.turn()
+    play.begin(new)
+    for _ in range(at):
+        play.turn()
+    let_go = play.show.let_go
+    play.drain()
+    assert play.show.let_go == let_go
+    assert play.entered - len(play.ids) == let_go
+    play.check(old[0], new[0])
+
+
+def test_a_stalled_source_shows_the_next_session_at_once():
+    play = Play((3, 1))
+    play.begin((2, 1))
+    assert play.turn(enters=False) == []
+    assert play.answer.done()
+    play.turn()
+    play.drain()
+    assert [(frame.id, frame.version) for _, frame in play.shown] == [(0, 2)]
+
+
+def test_a_frame_that_is_sent_again_shows_the_next_session():
+    play = Play((2, 1))
+    play.turn()
+    play.drain()
+    play.begin((4, 1))
+    for _ in range(20):
+        play.entered = 0
+        if play.turn() and play.answer.done():
+            break
+    assert play.shown[-1][1].version == 2
+
+
+def test_a_slow_source_waits_for_nothing():
+    """Between two frames all comes out: then no picture is held back, and the next session has caught up at once."""
+    play = Play((1, 1))
+    play.turn()
+    play.begin((4, 1))
+    for _ in range(2):
+        play.turn()
+        while play.show.busy:
+            play.turn(enters=False)
+        assert play.ids[-1] == play.entered - 1
+    assert play.answer.done()
+    assert play.shown[-1][1].version == 2
+
+
+@pytest.mark.parametrize("at", range(12))
+def test_a_cancelled_change_leaves_the_show_as_it_was(at):
+    play = Play((1, 1))
+    play.turn()
+    play.begin((4, 1))
+    for _ in range(at):
+        play.turn()
+    if play.answer.cancel():
+        for _ in range(5):
+            play.turn()
+        assert [frame.version for _, frame in play.shown] == [1] * play.entered
+        assert play.ids == list(range(play.entered))
+        assert not play.show.changing
+    else:
+        assert play.answer.done()
+    play.drain()
+    play.check(1, 4)
+
+
+def test_a_fault_of_the_next_session_is_its_answer_and_the_show_goes_on():
+    broken = Engine(toy.ToyModel("broken", gain=float("nan")))
+    play = Play((2, 1))
+    for _ in range(3):
+        play.turn()
+    play.answer = Future()
+    play.show.begin(track(broken, NEW, 3, 1, version=2), play.answer)
+    for _ in range(15):
+        play.turn()
+    play.drain()
+    with pytest.raises(ModelError, match="NaN"):
+        play.answer.result(0)
+    assert play.ids == list(range(play.entered))
+    play.check(2, 3)
+
+
+def test_a_newer_change_takes_the_place_of_one_under_way():
+    play = Play((1, 1))
+    play.turn()
+    play.begin((5, 1))
+    first = play.answer
+    for _ in range(4):
+        play.turn()
+    first.cancel()
+    play.begin((2, 1))
+    for _ in range(12):
+        play.turn()
+    play.drain()
+    assert play.answer.result(0).config.steps == 2
+    play.check(1, 2)
+
+
+def test_the_filter_does_not_hold_a_change_back():
+    params = Params(similarity_filter=True, max_skip=100)
+    show = Show(Track(ENGINE, ENGINE.open(StreamConfig(width=16, height=16, steps=2), params)))
+    still, answer, shown = toy.frame(0), Future(), []
+    for i in range(40):
+        if i == 10:
+            show.begin(Track(OTHER, OTHER.open(StreamConfig(width=16, height=16, steps=4), params, 2)), answer)
+        shown += show.turn(still)
+    assert answer.done()
+    assert [frame.version for frame in shown] == sorted(frame.version for frame in shown)
+    assert shown[-1].version == 2
+    assert show.skipped > 20
+
+
+@given(st.integers(0, 6), st.integers(10, 40))
+def test_a_delay_fills_by_every_second_group_and_gives_everything_in_order(groups, count):
+    delay, given_ = Delay(groups), []
+    turns = []
+    for i in range(count):
+        outputs = delay.next([Output(i, toy.frame(0))])
+        given_ += outputs
+        turns += [i] * bool(outputs)
+    assert all(b - a <= 2 for a, b in pairwise([-1, *turns]))
+    if count > 2 * groups:
+        assert delay.full
+        assert given_[-1].turn == count - 1 - groups
+    given_ += delay.empty()
+    assert [output.turn for output in given_] == list(range(count))

@@ -1,0 +1,292 @@
+"""Changes of a live stream, with real threads; gaps and order are proved in test_handover."""
+
+import threading
+from concurrent.futures import CancelledError, Future
+from time import monotonic, sleep
+
+import numpy as np
+import pytest
+
+from millstream import BadInputError, Frame, MillstreamError, ModelError, Params, Stream, StreamConfig
+from millstream.engine import Engine
+from millstream.live.changes import following
+from millstream.live.live import Live
+from tests import toy
+
+LIMIT = 120.0
+SIZE = {"width": toy.SIDE, "height": toy.SIDE, "backend": "eager"}
+MODEL = toy.ToyModel()
+
+
+@pytest.fixture
+def stream():
+    with Stream(MODEL, StreamConfig(**SIZE, steps=2), Params(prompt="a", seed=5)) as opened:
+        yield opened
+
+
+def show_until(stream, accept, number=0):
+    """Go on submitting until a shown picture is accepted; give all that were shown."""
+    end, shown = monotonic() + LIMIT, []
+    while monotonic() < end:
+        stream.submit(toy.frame(number + len(shown)))
+        frame = stream.poll(timeout=0.2)
+        if frame is not None:
+            shown.append(frame)
+            if accept(frame):
+                return shown
+    raise AssertionError("the picture never came")
+
+
+@pytest.mark.parametrize("change", [{"steps": 4}, {"steps": 1}, {"frame_buffer": 3}, {"guidance": "self-negative"}])
+def test_the_show_goes_on_over_a_change(stream, change):
+    show_until(stream, lambda frame: frame.id == 2)
+    changed = stream.change(**change)
+    shown = show_until(stream, lambda frame: frame.version > 1, number=3)
+    assert changed.result(LIMIT).model_dump() == stream.config.model_dump()
+    assert stream.config.model_dump().items() >= change.items()
+    assert [frame.id for frame in shown] == sorted(frame.id for frame in shown)
+    assert shown[-1].version == stream._running().session.version
+    stats = stream.stats()
+    assert (stats.steps, stats.version, stats.building) == (stream.config.steps, shown[-1].version, False)
+
+
+def test_pictures_behind_a_change_are_those_of_the_new_stream(stream):
+    show_until(stream, lambda frame: frame.id == 2)
+    changed = stream.change(steps=4)
+    last = show_until(stream, lambda frame: frame.version > 1, number=3)[-1]
+    changed.result(LIMIT)
+    expected = toy.alone(MODEL, last.id, stream.params, 4)
+    assert np.abs(last.pixels.astype(int) - expected).max() <= 1
+
+
+def test_another_size_and_another_model(stream):
+    other = toy.ToyModel("other", gain=0.5)
+    changed = stream.change(model=other, width=24)
+    last = show_until(stream, lambda frame: frame.version > 1)[-1]
+    assert changed.result(LIMIT).width == 24
+    assert last.pixels.shape == (16, 24, 3)
+    assert stream._running().session.model is other
+
+
+def test_a_change_while_the_source_has_stalled(stream):
+    stream.submit(toy.frame(0))
+    assert stream.poll(timeout=None).id == 0
+    version = stream._running().change(lambda: _open(stream, steps=3)).result(LIMIT).version
+    while stream.poll(timeout=LIMIT).version != version:  # the last picture is sent again
+        pass
+
+
+def test_a_stream_that_holds_changes_though_nothing_comes():
+    with Stream(MODEL, StreamConfig(**SIZE, stall="hold"), Params()) as stream:
+        assert stream.change(steps=3).result(LIMIT).steps == 3
+        stream.submit(toy.frame(0))
+        assert [frame.version for frame in stream.drain()] == [stream._running().session.version]
+
+
+def test_what_the_schema_refuses_is_refused_at_once(stream):
+    for change in ({"steps": 0}, {"colour": "red"}, {"width": 17}, {"input": "text", "guidance": "self-negative"}):
+        with pytest.raises(BadInputError):
+            stream.change(**change)
+    stream.update(t_index=(0, 20))
+    with pytest.raises(BadInputError, match="t_index: give 3"):
+        stream.change(steps=3)
+    assert stream.config.steps == 2
+
+
+def test_what_goes_wrong_later_is_raised_by_the_future_and_the_show_goes_on(stream):
+    show_until(stream, lambda frame: frame.id == 2)
+    with pytest.raises(ModelError, match="NaN"):
+        stream.change(model=toy.ToyModel("broken", gain=float("nan"))).result(LIMIT)
+    with pytest.raises(ModelError, match="no such"):
+        stream.change(model="/nowhere/at/all").result(LIMIT)
+    assert show_until(stream, lambda frame: frame.id == 6, number=3)[-1].version == 1
+    assert stream.config.steps == 2
+
+
+def test_a_newer_change_cancels_one_under_way(stream):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow():
+        begun.set()
+        go_on.wait(LIMIT)
+        return _open(stream, steps=5)
+
+    first = stream._running().change(slow)
+    begun.wait(LIMIT)
+    assert stream.stats().building
+    second = stream.change(steps=3)
+    go_on.set()
+    with pytest.raises(CancelledError):
+        first.result(LIMIT)
+    assert second.result(LIMIT).steps == 3
+
+
+def test_updates_during_a_preparation_reach_both_sessions(stream):
+    opened, go_on = threading.Event(), threading.Event()
+
+    def slow():
+        found = _open(stream, steps=4)
+        opened.set()
+        go_on.wait(LIMIT)
+        return found
+
+    stream.submit(toy.frame(0))
+    changed = stream._running().change(slow)
+    opened.wait(LIMIT)
+    first = stream.update(prompt="b")
+    assert show_until(stream, lambda frame: frame.version == first)
+    go_on.set()
+    version = changed.result(LIMIT).version
+    second = stream.update(strength=0.7)
+    assert 1 < first < version < second
+    last = show_until(stream, lambda frame: frame.version == second)[-1]
+    assert stream.params.prompt[0].text == "b"
+    assert np.abs(last.pixels.astype(int) - toy.alone(MODEL, last.id, stream.params, 4)).max() <= 1
+
+
+def test_a_change_of_parameters_that_the_next_session_cannot_take_changes_nothing(stream):
+    go_on = threading.Event()
+    changed = stream._running().change(lambda: (go_on.wait(LIMIT), _open(stream, steps=3))[1])
+    stream.update(t_index=(0, 20))
+    go_on.set()
+    with pytest.raises(BadInputError, match="t_index: give 3"):
+        changed.result(LIMIT)
+
+
+def test_closing_during_a_change_leaves_no_thread():
+    before = threading.active_count()
+    stream = Stream(MODEL, StreamConfig(**SIZE), Params())
+    begun, go_on = threading.Event(), threading.Event()
+    changed = stream._running().change(lambda: (begun.set(), go_on.wait(LIMIT), _open(stream))[2])
+    begun.wait(LIMIT)
+    stream.close()
+    assert changed.cancelled()
+    go_on.set()
+    end = monotonic() + LIMIT
+    while threading.active_count() > before and monotonic() < end:
+        sleep(0.01)
+    assert threading.active_count() == before
+    with pytest.raises(MillstreamError, match="closed"):
+        stream.change(steps=1)
+
+
+def test_a_worker_that_stops_cancels_the_change():
+    with Stream(toy.ToyModel("broken", gain=float("nan")), StreamConfig(**SIZE), Params()) as stream:
+        go_on = threading.Event()
+        changed = stream._running().change(lambda: (go_on.wait(LIMIT), _open(stream))[1])
+        stream.submit(toy.frame(0))
+        with pytest.raises(CancelledError):
+            changed.result(LIMIT)
+        go_on.set()
+        with pytest.raises(ModelError, match="NaN"):
+            stream.change(steps=1)
+
+
+def test_whoever_waits_for_ever_is_told_of_the_end():
+    stream = Stream(MODEL, StreamConfig(**SIZE), Params())
+    told = []
+
+    def wait():
+        try:
+            stream.poll(timeout=None)
+        except MillstreamError as error:
+            told.append(str(error))
+
+    live = stream._running()
+    threads = [threading.Thread(target=wait) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    stream.close()
+    for thread in threads:
+        thread.join(LIMIT)
+    assert live.session is not None
+    assert len(told) == 3 and all("closed" in message for message in told)
+
+
+def test_a_stalled_source_is_said(stream):
+    assert not stream.stats().stalled
+    stream.submit(toy.frame(0))
+    end = monotonic() + LIMIT
+    while not stream.stats().stalled and monotonic() < end:
+        sleep(0.02)
+    assert stream.stats().stalled
+
+
+def test_several_streams_of_one_engine():
+    """Threads take turns on one engine, and each stream gets its own pictures."""
+    engine = Engine(MODEL)
+    params = [Params(prompt=str(i), seed=i, strength=0.8) for i in range(3)]
+    lives = [Live(engine, engine.open(StreamConfig(**SIZE, stall="hold"), each)) for each in params]
+    for number in range(5):
+        for live in lives:
+            live.submit(toy.frame(number))
+        for live, each in zip(lives, params, strict=True):
+            frame = live.poll(LIMIT)
+            assert np.abs(frame.pixels.astype(int) - toy.alone(MODEL, number, each, 2)).max() <= 1
+    for live in lives:
+        live.close()
+
+
+class Slow(toy.ToyModel):
+    """A row takes five milliseconds."""
+
+    def denoise(self, x, t, cond):
+        sleep(0.005 * len(x))
+        return super().denoise(x, t, cond)
+
+
+def test_steps_are_traded_for_age_and_come_back():
+    """Four steps take 80 ms or more: two keep the bound. Without it what was asked for is given back."""
+    with Stream(Slow(), StreamConfig(**SIZE, steps=8), Params(max_age="200ms")) as stream:
+        wait_for_stats(stream, lambda stats: stats.traded[:1] in [("steps 8 -> 4",), ("steps 8 -> 2",)])
+        traded = stream.stats()
+        assert traded.steps < 8 and traded.aged > 0
+        assert stream.config.steps == 8
+        stream.update(max_age=None)
+        wait_for_stats(stream, lambda stats: stats.steps == 8 and stats.traded == ())
+
+
+def test_where_nothing_keeps_the_bound_pictures_still_come_and_it_is_said():
+    with Stream(Slow(), StreamConfig(**SIZE, steps=2), Params(max_age=1)) as stream:
+        wait_for_stats(stream, lambda stats: any(word.startswith("age 1 -> ") for word in stats.traded))
+        assert show_until(stream, lambda frame: True, number=10**6)
+
+
+def test_pictures_that_were_old_when_they_came_are_not_shown():
+    with Stream(MODEL, StreamConfig(**SIZE, steps=1, stall="hold"), Params(max_age="1s")) as stream:
+        stream.submit(Frame(0, toy.picture(0), monotonic() - 100))  # at the floor: nothing was shown before
+        assert stream.poll(LIMIT).id == 0
+        stream.submit(Frame(1, toy.picture(1), monotonic() - 100))
+        wait_for_stats(stream, lambda stats: stats.aged == 1, submits=False)
+        stream.submit(Frame(2, toy.picture(2), monotonic()))
+        assert stream.poll(LIMIT).id == 2
+
+
+def wait_for_stats(stream, accept, submits=True):
+    end = monotonic() + LIMIT
+    number = stream.stats().submitted
+    while monotonic() < end:
+        if submits:
+            stream.submit(Frame(number, toy.picture(number % 9), monotonic()))
+            number += 1
+        sleep(0.02)
+        if accept(stream.stats()):
+            return
+    raise AssertionError(stream.stats())
+
+
+def test_a_future_that_follows_another():
+    answer: Future[int] = Future()
+    assert following(answer, lambda n: n + 1).cancel()
+    assert answer.cancelled()
+    answer = Future()
+    result = following(answer, lambda n: 1 // n)
+    answer.set_result(0)
+    with pytest.raises(ZeroDivisionError):
+        result.result(0)
+
+
+def _open(stream, **config):
+    session = stream._running().session
+    form = session.config.model_copy(update=config)
+    return stream._engine, stream._engine.open(form, session.params)
