@@ -16,7 +16,6 @@ from typing import Any
 import psutil
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -92,6 +91,8 @@ def sure_bytes(form: Form, inputs: Inputs) -> int:
 
 def tick_bytes(networks: Networks, form: Form, inputs: Inputs) -> int:
     """The most that tensors of a tick take at once, in bytes, without its inputs and the weights. Computes nothing."""
+    from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC0415  # half a second
+
     with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True) as fake:
         shapes = pytree.tree_map_only(Tensor, fake.from_tensor, inputs)
         with Alive() as alive:

@@ -4,6 +4,7 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future
 from itertools import count as counting
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,9 +18,7 @@ from millstream.live.stats import LiveStats
 from millstream.media.fit import fit_frame
 from millstream.media.sinks import open_sink
 from millstream.media.sources import Source, SourceInfo, open_source
-from millstream.memory import check_model
 from millstream.models import Model, load_model
-from millstream.models.device import choose_device, choose_dtype
 from millstream.params import ModelConfig, Params, Settings, StreamConfig, check
 from millstream.queues import ahead
 
@@ -37,6 +36,7 @@ class Stream:
         self._engine = Engine(model)
         self._session = self._engine.open(config, params)
         self._live: Live | None = None
+        self._starting = Lock()
 
     @classmethod
     def open(
@@ -148,8 +148,8 @@ class Stream:
         yield from offline(Feed(self._engine, self._session), (Frame(i, NO_PIXELS) for i in ids))
 
     def _running(self) -> Live:
-        if self._live is None:
-            self._live = Live(self._engine, self._session)
+        with self._starting:  # a source and a sink may ask at the same moment, each in a thread of its own
+            self._live = self._live or Live(self._engine, self._session)
         return self._live
 
 
@@ -158,8 +158,6 @@ def _load(model: str | Path | ModelConfig | Model) -> Model:
     if isinstance(model, str | Path):
         model = ModelConfig(name=str(model))
     if isinstance(model, ModelConfig):
-        device = choose_device(model.device)
-        check_model(model, device, choose_dtype(model.dtype, device))
         return load_model(model)
     return model
 
