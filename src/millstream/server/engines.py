@@ -1,0 +1,100 @@
+"""The models of a worker: one engine each, shared by the sessions that use it."""
+
+import gc
+from collections.abc import Mapping, Sequence
+from threading import Lock, get_ident
+from time import monotonic
+from weakref import WeakSet, WeakValueDictionary
+
+import psutil
+import torch
+
+from millstream.engine import Engine, Session
+from millstream.errors import BadInputError
+from millstream.frame import Frame
+from millstream.models import Model, load_model
+from millstream.params import ModelConfig
+
+
+class WatchedEngine(Engine):
+    """An engine that says how long its ticks take, so that one that never ends is seen.
+
+    `last` is the seconds that the last tick took, with the wait for its turn; 0 before there was one.
+    """
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self.last = 0.0
+        self._known: WeakSet[Session] = WeakSet()
+        self._begun: dict[int, float] = {}  # by thread
+        self._first: set[int] = set()  # threads in the first tick of a session
+
+    def tick(self, entering: Mapping[Session, Sequence[Frame]]) -> dict[Session, list[Frame]]:
+        """See Engine."""
+        me = get_ident()
+        if not all(session in self._known for session in entering):
+            self._first.add(me)
+        begun = self._begun[me] = monotonic()
+        try:
+            done = super().tick(entering)
+            self._known.update(entering)
+            return done
+        finally:
+            del self._begun[me]
+            self._first.discard(me)
+            self.last = monotonic() - begun
+
+    @property
+    def under_way(self) -> float:
+        """Seconds since the longest tick under way began; 0 where there is none."""
+        return max((monotonic() - begun for begun in list(self._begun.values())), default=0.0)
+
+    @property
+    def patient(self) -> bool:
+        """Whether a session has its first tick, in which a model may load and a library tune itself."""
+        return bool(self._first)
+
+
+class Engines:
+    """An engine for each model that is in use, and for the one asked for last; never more than `limit`."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._engines: WeakValueDictionary[ModelConfig, WatchedEngine] = WeakValueDictionary()
+        self._latest: WatchedEngine | None = None  # so that a session that is opened again finds its model loaded
+        self._lock = Lock()
+
+    def get(self, model: ModelConfig) -> WatchedEngine:
+        """Give the engine of a model, loaded where it is not; waits while another is.
+
+        Raises ModelError where it cannot be loaded, BadInputError where no more models are allowed.
+        """
+        with self._lock:
+            self._latest = self._engines.get(model) or self._load(model)
+            return self._latest
+
+    def all(self) -> list[WatchedEngine]:
+        """Those that are loaded."""
+        return list(self._engines.values())
+
+    def _load(self, model: ModelConfig) -> WatchedEngine:
+        self._latest = None
+        free()
+        if len(self._engines) >= self._limit:
+            raise BadInputError(f"model: {self._limit} are in use, and no more are allowed; choose one of them")
+        self._engines[model] = engine = WatchedEngine(load_model(model))
+        return engine
+
+
+def free() -> None:
+    """Give back the memory of what is not used any more."""
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
+def memory_held(device: torch.device) -> int:
+    """Bytes that this process holds on a device."""
+    if device.type == "cuda":
+        return torch.cuda.memory_reserved(device)
+    resident: int = psutil.Process().memory_info().rss
+    return resident
