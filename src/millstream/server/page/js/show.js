@@ -1,0 +1,225 @@
+/** The whole of a running page: link, source, settings and result, and the state that the user is told. */
+
+import { signal } from "@preact/signals";
+import { Link } from "./link.js";
+import { Presenter } from "./presenter.js";
+import { now } from "./protocol.js";
+import { Sender } from "./sender.js";
+import { Settings } from "./settings.js";
+import { receivable, sendable } from "./support.js";
+
+/** @typedef {import("./protocol.js").Codec} Codec */
+/** @typedef {import("./protocol.js").Size} Size */
+/** @typedef {import("./link.js").Away} Away */
+/** @typedef {"connecting" | "warming" | "live" | "stalled" | "lost" | Away} Phase */
+/** @typedef {{fps: number, age: import("./protocol.js").Percentiles | null, sent: number, tooOld: number}} Seen */
+
+const SESSION_KEY = "millstream.session";
+const REMARKS = ["said", "failed", "away"]; // events whose message is news
+const SECOND = 1000;
+const MOST_AGE = 1e6; // milliseconds that an acknowledgement may hold
+const FIRST_SIZE = /** @type {Size} */ ([512, 512]);
+
+export class Show {
+  phase = signal(/** @type {Phase} */ ("connecting"));
+  /** @type {import("@preact/signals").Signal<"control" | "view">} */
+  role;
+  size = signal(FIRST_SIZE);
+  device = signal("");
+  session = signal("");
+  started = signal(false); // whether a result was ever shown
+  /** @type {import("@preact/signals").Signal<import("./protocol.js").Stats | null>} */
+  stats = signal(null);
+  seen = signal(/** @type {Seen} */ ({ fps: 0, age: null, sent: 0, tooOld: 0 }));
+  /** @type {import("@preact/signals").Signal<import("./protocol.js").ServerFile[]>} newest first */
+  files = signal([]);
+  recording = signal(false);
+  notice = signal("");
+  /** @type {import("@preact/signals").Signal<import("./presenter.js").Shown | null>} */
+  shown = signal(null);
+  /** @type {Codec} of the pictures that are sent */
+  #codec = "jpeg";
+  /** @type {Codec[]} that failed although the browser promised them */
+  #broken = [];
+
+  /**
+   * @param {string} session an id, or "new"
+   * @param {"control" | "view"} role
+   */
+  constructor(session, role) {
+    this.role = signal(role);
+    this.link = new Link(session, role, {
+      hello: () => this.#hello(),
+      message: (message) => this.#hear(message),
+      picture: (picture) => this.presenter.take(picture),
+      away: (reason) => this.#away(reason),
+    });
+    this.presenter = new Presenter((shown) => this.#showed(shown), () => this.link.send({ type: "key" }));
+    this.sender = new Sender(this.link, (codec) => this.#giveUp(codec));
+    this.settings = new Settings(this.link);
+    this.sender.resize(this.size.value);
+  }
+
+  start() {
+    setInterval(() => this.#look(), SECOND / 2);
+    this.connect();
+  }
+
+  connect() {
+    this.phase.value = "connecting";
+    this.link.connect();
+  }
+
+  /** @param {import("./sources/source.js").Source} source */
+  async run(source) {
+    await this.sender.run(source);
+    this.presenter.ages.reset();
+    this.link.send({ type: "reset" });
+  }
+
+  /** Become the one who controls the session. */
+  takeControl() {
+    this.link.send({ type: "take" });
+  }
+
+  async snapshot() {
+    await this.#file({ type: "snapshot" });
+  }
+
+  async record() {
+    await this.#file({ type: "record", on: !this.recording.value });
+  }
+
+  /** @param {{type: string, [key: string]: unknown}} message */
+  async #file(message) {
+    await this.link.ask(message).catch((fault) => void (this.notice.value = fault.message));
+  }
+
+  async #hello() {
+    const size = this.sender.source?.size();
+    const [send, receive] = await Promise.all([sendable(size ?? FIRST_SIZE), receivable()]);
+    return { send: send.filter((codec) => !this.#broken.includes(codec)), receive, ...(size && { size }) };
+  }
+
+  /** @param {import("./protocol.js").Message} message */
+  #hear(message) {
+    switch (message.type) {
+      case "welcome": return this.#welcome(message);
+      case "credit": return this.sender.grant(message.upto);
+      case "key": return this.sender.refresh();
+      case "ack": return this.#acknowledged(message);
+      case "building": return this.#building(message.what);
+      case "stats": return this.#counted(message);
+      case "file": return this.#received(message);
+      case "event": return this.#happened(message);
+      case "error": return void (message.id === undefined && (this.notice.value = message.message));
+    }
+  }
+
+  /** @param {import("./protocol.js").Welcome} welcome */
+  #welcome(welcome) {
+    const fresh = this.session.value !== "" && this.session.value !== welcome.session;
+    this.session.value = welcome.session;
+    if (welcome.role === "control") sessionStorage.setItem(SESSION_KEY, welcome.session);
+    this.role.value = welcome.role;
+    this.device.value = welcome.device;
+    this.size.value = welcome.size;
+    this.sender.revision = 0;
+    this.phase.value = "warming";
+    this.recording.value = false;
+    this.presenter.begin();
+    this.#codec = welcome.send;
+    if (welcome.role === "control") this.sender.begin(this.#codec, welcome.size);
+    this.settings.begin(welcome, fresh);
+    this.#bound();
+  }
+
+  /** @param {string} what is built: a model is loaded before the welcome, or a change is under way */
+  #building(what) {
+    if (this.phase.value === "connecting" || this.phase.value === "reconnecting") this.phase.value = "warming";
+    else this.settings.building.value = what;
+  }
+
+  /** @param {import("./protocol.js").Stats} stats */
+  #counted(stats) {
+    this.stats.value = stats;
+    if (stats.stalled && this.phase.value === "live") this.phase.value = "stalled";
+    else if (!stats.stalled && this.phase.value === "stalled") this.phase.value = "live";
+  }
+
+  /** @param {import("./protocol.js").Ack} ack */
+  #acknowledged({ id, rev, params, config, model }) {
+    if (rev === undefined || !params) return; // that of a recording changes nothing
+    this.sender.revision = rev;
+    this.presenter.ages.reset();
+    if (!this.link.asked(id)) this.settings.accept({ params, config, model });
+    const { width, height } = /** @type {{width?: number, height?: number}} */ (config ?? {});
+    if (width && height) this.size.value = [width, height];
+    this.sender.resize(this.size.value);
+    this.#bound(params);
+  }
+
+  /** The page keeps the bound on the age as well: the way back from the server counts. */
+  #bound(params = this.settings.values.value.params) {
+    const bound = params["max_age"];
+    this.presenter.maxAge = typeof bound === "number" && this.role.value === "control" ? bound : null;
+  }
+
+  /** @param {import("./protocol.js").ServerFile} file */
+  #received(file) {
+    this.files.value = [file, ...this.files.value];
+  }
+
+  /** @param {import("./protocol.js").Happening} event */
+  #happened(event) {
+    /** @type {Record<string, Phase>} */
+    const phases = { lost: "lost", back: "warming", idle: "idle", failed: "failed" };
+    const phase = phases[event.name];
+    if (phase) this.phase.value = phase;
+    if (event.name === "recording" || event.name === "recorded") this.recording.value = event.name === "recording";
+    if (event.name === "control") this.#control();
+    if (event.name === "viewer") this.#watch();
+    if (REMARKS.includes(event.name) && event.message) this.notice.value = event.message;
+  }
+
+  #control() {
+    this.role.value = "control";
+    this.sender.begin(this.#codec, this.size.value);
+  }
+
+  #watch() {
+    this.role.value = "view";
+    this.sender.end();
+  }
+
+  /** @param {import("./presenter.js").Shown} shown */
+  #showed(shown) {
+    this.link.send({ type: "ack", seq: shown.sequence, age_ms: Math.min(Math.max(0, shown.age), MOST_AGE) });
+    this.shown.value = shown;
+    this.started.value = true;
+    if (this.phase.value !== "stalled") this.phase.value = "live";
+  }
+
+  /** @param {Away} reason */
+  #away(reason) {
+    this.sender.end();
+    this.phase.value = reason;
+    this.stats.value = null;
+  }
+
+  /** @param {Codec} codec */
+  #giveUp(codec) {
+    this.#broken.push(codec);
+    this.connect();
+  }
+
+  #look() {
+    const { ages, tooOld } = this.presenter;
+    this.seen.value = { fps: ages.rate(now()), age: ages.percentiles(), sent: this.sender.painted, tooOld };
+  }
+}
+
+/** @returns {string} the session that this tab had before a reload, or "new" */
+export function lastSession() {
+  return sessionStorage.getItem(SESSION_KEY) ?? "new";
+}

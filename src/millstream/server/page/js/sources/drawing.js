@@ -1,0 +1,144 @@
+/** A canvas to draw on: strokes with brush, colour, eraser and pressure, each of which can be undone. */
+
+import { signal } from "@preact/signals";
+import { now } from "../protocol.js";
+import { Ticker } from "../ticker.js";
+import { cover } from "./source.js";
+
+/** @typedef {import("./source.js").Source} Source */
+/** @typedef {{x: number, y: number, pressure: number}} Point in parts of the canvas, 0 to 1; pressure 0 to 1 */
+/** @typedef {{colour: string, size: number, points: Point[]}} Stroke size in parts of the canvas's height */
+/** @typedef {{colour: string, size: number, eraser: boolean}} Brush */
+
+const PAPER = "#f4f1ea";
+const SIDE = 1024; // pixels of the drawing's own picture
+const MOST_STROKES = 500; // that can be undone; older ones are part of the paper
+export const SMALLEST = 0.004; // brush sizes, in parts of the height
+export const LARGEST = 0.2;
+const MOUSE_PRESSURE = 0.5; // what browsers report for devices without it
+
+/** @implements {Source} */
+export class DrawingSource {
+  kind = /** @type {const} */ ("drawing");
+  brush = signal(/** @type {Brush} */ ({ colour: "#d1495b", size: 0.03, eraser: false }));
+  /** @type {Stroke[]} */
+  strokes = [];
+  #paper = sheet();
+  #ink = sheet();
+  #fresh = () => {};
+  #ticker = new Ticker(() => this.#fresh());
+
+  constructor() {
+    fill(this.#paper);
+    fill(this.#ink);
+  }
+
+  /** @param {() => void} fresh */
+  async start(fresh) {
+    this.#fresh = fresh;
+    this.#ticker.start(); // an unchanged drawing is sent too: the prompt may change
+  }
+
+  stop() {
+    this.#ticker.stop();
+  }
+
+  /** @returns {import("../protocol.js").Size} */
+  size() {
+    return [SIDE, SIDE];
+  }
+
+  /** @param {CanvasRenderingContext2D} context */
+  paint(context) {
+    cover(context, this.#ink.canvas, SIDE, SIDE);
+    return now();
+  }
+
+  /** @param {Partial<Brush>} changes */
+  use(changes) {
+    this.brush.value = { ...this.brush.value, ...changes };
+  }
+
+  /** @param {number} factor */
+  scaleBrush(factor) {
+    this.use({ size: Math.min(LARGEST, Math.max(SMALLEST, this.brush.value.size * factor)) });
+  }
+
+  /** @param {Point} point */
+  begin(point) {
+    const { colour, size, eraser } = this.brush.value;
+    if (this.strokes.length === MOST_STROKES) draw(this.#paper, /** @type {Stroke} */ (this.strokes.shift()));
+    this.strokes.push({ colour: eraser ? PAPER : colour, size, points: [point] });
+    this.#drawEnd();
+  }
+
+  /** @param {Point} point */
+  extend(point) {
+    this.strokes.at(-1)?.points.push(point);
+    this.#drawEnd();
+  }
+
+  undo() {
+    this.strokes.pop();
+    this.#redraw();
+  }
+
+  clear() {
+    this.strokes = [];
+    fill(this.#paper);
+    this.#redraw();
+  }
+
+  #drawEnd() {
+    const stroke = this.strokes.at(-1);
+    if (stroke) draw(this.#ink, { ...stroke, points: stroke.points.slice(-2) });
+  }
+
+  #redraw() {
+    this.#ink.drawImage(this.#paper.canvas, 0, 0);
+    for (const stroke of this.strokes) draw(this.#ink, stroke);
+  }
+}
+
+/**
+ * @param {PointerEvent} event
+ * @param {Element} element
+ * @returns {Point} where the event is on the square drawing that covers the element
+ */
+export function pointOf(event, element) {
+  const box = element.getBoundingClientRect();
+  const side = Math.max(box.width, box.height);
+  return {
+    x: 0.5 + (event.clientX - box.left - box.width / 2) / side,
+    y: 0.5 + (event.clientY - box.top - box.height / 2) / side,
+    pressure: event.pointerType === "pen" ? event.pressure : MOUSE_PRESSURE,
+  };
+}
+
+function sheet() {
+  const canvas = Object.assign(document.createElement("canvas"), { width: SIDE, height: SIDE });
+  return /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+}
+
+/** @param {CanvasRenderingContext2D} context */
+function fill(context) {
+  context.fillStyle = PAPER;
+  context.fillRect(0, 0, SIDE, SIDE);
+}
+
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {Stroke} stroke
+ */
+function draw(context, { colour, size, points }) {
+  context.strokeStyle = colour;
+  context.lineCap = "round";
+  points.forEach((point, i) => {
+    const from = points[i - 1] ?? point;
+    context.lineWidth = Math.max(1, 2 * point.pressure * size * SIDE);
+    context.beginPath();
+    context.moveTo(from.x * SIDE, from.y * SIDE);
+    context.lineTo(point.x * SIDE, point.y * SIDE);
+    context.stroke();
+  });
+}

@@ -1,0 +1,252 @@
+"""A server that speaks the page's protocol and sends every picture straight back: the transport without an engine."""
+
+import asyncio
+import base64
+import hashlib
+import io
+import json
+import re
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import av
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+import millstream.server
+from millstream.media.demo import draw
+from millstream.params import ModelConfig, Params, StreamConfig, check
+
+PAGE = Path(next(iter(millstream.server.__path__))) / "page"
+HEADER = struct.Struct("<BBBBIdI")
+FIELDS: dict[str, Any] = {"model": ModelConfig, "config": StreamConfig, "params": Params}
+
+
+def policy() -> str:
+    """The strictest content security policy under which the page has to work."""
+    maps = re.findall(r'<script type="importmap">(.*?)</script>', (PAGE / "index.html").read_text(), re.DOTALL)
+    sums = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in maps]
+    scripts = " ".join(f"'sha256-{sum}'" for sum in sums)
+    return (
+        f"default-src 'none'; script-src 'self' {scripts}; style-src 'self'; img-src 'self'; media-src 'self' blob:; "
+        "connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+
+@lru_cache
+def demo_clip() -> bytes:
+    file = io.BytesIO()
+    with av.open(file, "w", format="webm") as container:
+        stream = container.add_stream("libvpx", rate=15, options={"deadline": "realtime", "cpu-used": "8"})
+        stream.width = stream.height = 256
+        for i in range(12):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(draw(0.2 + i / 20, 256, 256))))
+        container.mux(stream.encode())
+    return file.getvalue()
+
+
+@dataclass
+class Room:
+    """One session: what it is set to, who watches, and what they were sent."""
+
+    settings: dict[str, dict[str, Any]]
+    revision: int = 1
+    viewers: list[WebSocket] = field(default_factory=list)
+    sockets: int = 0
+    delay: float = 0.0  # seconds before a picture is sent back
+    build: float = 0.0  # seconds that a change takes
+
+
+class Echo:
+    """Sessions by id; `full` refuses new ones before they are accepted."""
+
+    def __init__(self) -> None:
+        self.rooms: dict[str, Room] = {}
+        self.presets: dict[str, Any] = {}
+        self.full = False
+        self.pause = False  # takes pictures in and gives none
+        self.codecs = ("h264", "vp8", "jpeg")
+        self.size = [256, 256]
+        self.heard: list[dict[str, Any]] = []
+        self.received: list[int] = []  # codec numbers of the pictures that came
+
+    def app(self) -> Starlette:
+        api = "/api/v1"
+        return Starlette(
+            routes=[
+                Route("/", self.index),
+                Route("/view", self.view),
+                Route(f"{api}/demo.webm", self.demo),
+                Route(f"{api}/sessions", self.sessions),
+                Route(f"{api}/sessions/{{id}}", self.session),
+                Route(f"{api}/models", self.models),
+                Route(f"{api}/presets", self.list_presets),
+                Route(f"{api}/presets/{{name}}", self.preset, methods=["GET", "PUT", "DELETE"]),
+                Route(f"{api}/snapshots/a.jpg", self.demo),
+                WebSocketRoute(f"{api}/live", self.live),
+                Mount("/", StaticFiles(directory=PAGE)),
+            ]
+        )
+
+    async def index(self, request: Request) -> Response:
+        return FileResponse(PAGE / "index.html", headers={"content-security-policy": policy()})
+
+    async def view(self, request: Request) -> Response:
+        return FileResponse(PAGE / "view.html", headers={"content-security-policy": policy()})
+
+    async def demo(self, request: Request) -> Response:
+        return Response(await asyncio.to_thread(demo_clip), media_type="video/webm")
+
+    async def sessions(self, request: Request) -> Response:
+        return JSONResponse({"sessions": list(self.rooms)})
+
+    async def session(self, request: Request) -> Response:
+        return JSONResponse({}, 200 if request.path_params["id"] in self.rooms else 404)
+
+    async def models(self, request: Request) -> Response:
+        return JSONResponse({"names": ["embedded"]})
+
+    async def list_presets(self, request: Request) -> Response:
+        return JSONResponse({"names": sorted(self.presets)})
+
+    async def preset(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if request.method == "PUT":
+            self.presets[name] = await request.json()
+        elif request.method == "DELETE":
+            del self.presets[name]
+        return JSONResponse(self.presets.get(name, {}))
+
+    async def live(self, socket: WebSocket) -> None:
+        id, role = socket.query_params["session"], socket.query_params["role"]
+        if self.full:
+            return await socket.send_denial_response(Response(status_code=503))
+        if id not in self.rooms and id != "new":
+            return await socket.send_denial_response(Response(status_code=404))
+        if id == "new":
+            id = uuid4().hex
+            self.rooms[id] = Room(self.defaults())
+        await socket.accept()
+        room = self.rooms[id]
+        room.sockets += 1
+        try:
+            await self.welcome(socket, id, role, room)
+            await self.serve(socket, role, room)
+        except (WebSocketDisconnect, RuntimeError):
+            pass
+        finally:
+            room.sockets -= 1
+            room.viewers = [viewer for viewer in room.viewers if viewer is not socket]
+
+    def defaults(self) -> dict[str, dict[str, Any]]:
+        settings = {name: kind().model_dump(mode="json") for name, kind in FIELDS.items()}
+        settings["config"] |= {"width": self.size[0], "height": self.size[1]}
+        return settings
+
+    async def welcome(self, socket: WebSocket, id: str, role: str, room: Room) -> None:
+        hello = json.loads(await socket.receive_text())
+        self.heard.append(hello)
+        send = next(codec for codec in hello["send"] if codec in self.codecs)
+        schema = {name: kind.model_json_schema() for name, kind in FIELDS.items()}
+        await say(socket, "welcome", session=id, role=role, send=send, receive=send, size=self.size, device="cpu",
+                  backend="echo", settings=room.settings, schema=schema, limits={}, version=room.revision)  # fmt: skip
+        if role == "control":
+            await say(socket, "credit", upto=1)
+        else:
+            room.viewers.append(socket)
+
+    async def serve(self, socket: WebSocket, role: str, room: Room) -> None:
+        while True:
+            message = await socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            if message.get("bytes"):
+                await self.picture(socket, message["bytes"], room)
+            else:
+                await self.hear(socket, json.loads(message["text"]), room)
+
+    async def picture(self, socket: WebSocket, data: bytes, room: Room) -> None:
+        version, kind, codec, flags, sequence, capture, _ = HEADER.unpack_from(data)
+        self.received.append(codec)
+        await asyncio.sleep(room.delay)
+        await say(socket, "credit", upto=sequence + 2)
+        if self.pause:
+            return
+        head = HEADER.pack(version, kind, codec, flags, sequence, capture, room.revision)
+        for viewer in (socket, *room.viewers):
+            await viewer.send_bytes(head + data[HEADER.size :])
+
+    async def hear(self, socket: WebSocket, message: dict[str, Any], room: Room) -> None:
+        self.heard.append(message)
+        match message["type"]:
+            case "set":
+                await self.put(socket, message, room, {"params": message["params"]})
+            case "change":
+                await say(socket, "building", id=message["id"], what="the stream")
+                await asyncio.sleep(room.build)
+                changes = {"config": message["config"]} | ({"model": message["model"]} if "model" in message else {})
+                await self.put(socket, message, room, changes)
+            case "snapshot":
+                await say(socket, "file", id=message["id"], kind="snapshot", name="a.jpg", bytes=51234,
+                          url="/api/v1/snapshots/a.jpg")  # fmt: skip
+            case "record":
+                await say(socket, "event", name="recording" if message["on"] else "recorded")
+                await say(socket, "ack", id=message["id"], rev=room.revision)
+        if message["type"] == "ack" and message["seq"] % 15 == 0:
+            await say(socket, "stats", **STATS)
+
+    async def put(self, socket: WebSocket, message: dict[str, Any], room: Room, changes: dict[str, Any]) -> None:
+        try:
+            checked = {
+                name: check(FIELDS[name], room.settings[name] | values).model_dump(mode="json")
+                for name, values in changes.items()
+            }
+        except Exception as error:
+            name = str(error).split(":")[0]
+            known = {"field": name} if name in {key for values in changes.values() for key in values} else {}
+            await say(socket, "error", id=message["id"], **known, message=str(error))
+            return
+        room.settings |= checked
+        room.revision += 1
+        self.size = [room.settings["config"]["width"], room.settings["config"]["height"]]
+        await say(socket, "ack", id=message["id"], rev=room.revision, params=room.settings["params"],
+                  config=room.settings["config"])  # fmt: skip
+
+
+STATS = {
+    "fps_in": 29.8, "fps_out": 29.6, "age_ms": {"p50": 18.0, "p95": 27.0, "p99": 31.0}, "skipped": 0, "dropped": 3,
+    "aged": 0, "backend": "openvino", "device": "cpu", "memory": 1_840_000_000, "steps": 2, "width": 256,
+    "height": 256, "traded": ["steps 2 to 1"], "viewers": 1, "building": False,
+}  # fmt: skip
+
+
+async def say(socket: WebSocket, type: str, **fields: Any) -> None:
+    await socket.send_text(json.dumps({"v": 1, "type": type, **fields}))
+
+
+@contextmanager
+def serving(echo: Echo, port: int = 0) -> Iterator[int]:
+    """Run it in a thread; give its port."""
+    config = uvicorn.Config(echo.app(), host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1)
+    instance = uvicorn.Server(config)
+    thread = threading.Thread(target=instance.run, daemon=True)
+    thread.start()
+    while not instance.started and thread.is_alive():
+        threading.Event().wait(0.02)
+    try:
+        yield instance.servers[0].sockets[0].getsockname()[1]
+    finally:
+        instance.should_exit = True
+        thread.join(timeout=10)

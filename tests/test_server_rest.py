@@ -1,0 +1,227 @@
+"""The REST interface and the page, asked as a script asks them."""
+
+import http.client
+import json
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import av
+import pytest
+from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
+
+from millstream.errors import BadInputError, MillstreamError
+from millstream.params import Params, Settings
+from tests.serving import Line, closes_with, picture, shared, wait_for
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(autouse=True)
+def empty(pytestconfig: pytest.Config) -> Iterator[None]:
+    closes_with(pytestconfig)
+    wait_for(lambda: not shared().house.sessions, 60)
+    yield
+    for session in shared().client.call("sessions"):
+        shared().client.call(f"sessions/{session['id']}", "DELETE")
+
+
+def ask(method: str, target: str, body: str | None = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", shared().port, timeout=120)
+    try:
+        connection.request(method, target, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        answer = connection.getresponse()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+    finally:
+        connection.close()
+
+
+def call(*args: Any) -> Any:
+    return shared().client.call(*args)
+
+
+def test_openapi_describes_every_route_by_the_one_schema() -> None:
+    found = call("openapi.json")
+    assert "Params" in found["components"]["schemas"]
+    assert set(found["paths"]) >= {
+        "/api/v1/schema", "/api/v1/models", "/api/v1/presets", "/api/v1/presets/{name}", "/api/v1/sessions",
+        "/api/v1/sessions/{session}", "/api/v1/sessions/{session}/picture.jpg",
+        "/api/v1/sessions/{session}/stream.mjpg", "/api/v1/sessions/{session}/snapshots",
+        "/api/v1/sessions/{session}/recordings", "/api/v1/recordings/{name}", "/api/v1/snapshots/{name}",
+        "/api/v1/demo.webm", "/healthz", "/metrics",
+    }  # fmt: skip
+    assert call("schema")["params"] == Params.model_json_schema()
+    assert "oneOf" in call("schema")["messages"]
+
+
+def test_presets_are_kept_under_names_of_the_server() -> None:
+    settings = {"params": {"prompt": [{"text": "frost", "weight": 1.0}], "seed": 3}}
+    assert call("presets/My%20Frost!", "PUT", settings) == {"name": "my-frost"}
+    assert call("presets")["names"] == ["my-frost"]
+    assert call("presets/my-frost")["params"]["seed"] == 3
+    assert (shared().data / "presets" / "my-frost.yaml").is_file()
+    with pytest.raises(BadInputError, match="seed"):
+        call("presets/bad", "PUT", {"params": {"seed": -1}})
+    with pytest.raises(BadInputError, match="letter"):
+        call("presets/...", "PUT", settings)
+    call("presets/my-frost", "DELETE")
+    with pytest.raises(MillstreamError, match="no preset"):
+        call("presets/my-frost")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/../app.py",
+        "/js/../../app.py",
+        "/%2e%2e/app.py",
+        "/js/%2e%2e/%2e%2e/app.py",
+        "/..%5capp.py",
+        "/api/v1/recordings/..%2fpresets%2fx.yaml",
+        "/api/v1/snapshots/%2e%2e%2f%2e%2e%2fetc%2fpasswd",
+        "/api/v1/presets/..%2f..%2fsecret",
+        "//etc/passwd",
+    ],
+)
+def test_nothing_outside_is_served(target: str) -> None:
+    (shared().data / "secret.yaml").write_text("params: {seed: 1}")
+    status, _, body = ask("GET", target)
+    assert status in (400, 404, 405)
+    assert b"seed" not in body
+    assert b"import" not in body
+
+
+def test_a_session_is_opened_looked_at_and_ended() -> None:
+    opened = call("sessions", "POST", {"params": {"prompt": "gold", "seed": 4}})
+    sid = opened["id"]
+    assert opened["settings"]["params"]["seed"] == 4
+    assert opened["settings"]["model"]["name"] == shared().house.defaults.model.name
+    wait_for(lambda: call(f"sessions/{sid}")["opened"], 120)
+    assert [session["id"] for session in call("sessions")] == [sid]
+    with pytest.raises(MillstreamError, match="no picture yet"):
+        call(f"sessions/{sid}/picture.jpg")
+    with pytest.raises(BadInputError, match="not a model"):
+        call("sessions", "POST", {"model": {"name": "/etc"}})
+    with pytest.raises(BadInputError, match="strength"):
+        call("sessions", "POST", {"params": {"strength": 4}})
+    call(f"sessions/{sid}", "DELETE")
+    with pytest.raises(MillstreamError, match="no such session"):
+        call(f"sessions/{sid}")
+
+
+def test_sessions_are_bounded() -> None:
+    for _ in range(3):
+        call("sessions", "POST")
+    with pytest.raises(MillstreamError, match="in use"):
+        call("sessions", "POST")
+
+
+def test_results_as_pictures_for_scripts_and_obs() -> None:
+    with shared().client.open() as stream:
+        list(stream.run([picture(0)]))
+        path = f"sessions/{stream.session}"
+        assert Image.open(BytesIO(shared().client.fetch(f"{path}/picture.jpg"))).size == (32, 32)
+        with urlopen(f"{shared().url}/api/v1/{path}/stream.mjpg", timeout=60) as answer:
+            assert answer.headers["content-type"] == "multipart/x-mixed-replace; boundary=millstream"
+            for _ in range(2):
+                assert answer.readline() == b"--millstream\r\n"
+                assert answer.readline() == b"Content-Type: image/jpeg\r\n"
+                size = int(answer.readline().split(b":")[1])
+                assert answer.readline() == b"\r\n"
+                assert Image.open(BytesIO(answer.read(size))).size == (32, 32)
+                assert answer.readline() == b"\r\n"
+                stream.set(seed=8)  # the source has stalled: the last picture is made again
+        wait_for(lambda: call(path)["clients"] == 1, 60)
+
+
+def test_snapshots_and_recordings_are_made_listed_and_downloaded() -> None:
+    with shared().client.open() as stream:
+        list(stream.run([picture(0)]))
+        path = f"sessions/{stream.session}"
+        kept = call(f"{path}/snapshots", "POST")
+        assert kept in [one | {"seconds": None} for one in call("snapshots")]
+        data = shared().client.fetch(f"snapshots/{kept['name']}")
+        assert Image.open(BytesIO(data)).format == "PNG"
+        assert len(data) == kept["bytes"]
+        assert stream.snapshot()["url"].startswith("/api/v1/snapshots/")
+
+        call(f"{path}/recordings", "POST")
+        with pytest.raises(MillstreamError, match="already"):
+            call(f"{path}/recordings", "POST")
+        results = list(stream.run(picture(k) for k in range(10)))
+        kept = call(f"{path}/recordings", "DELETE")
+        with av.open(BytesIO(shared().client.fetch(f"recordings/{kept['name']}"))) as container:
+            times = [float(frame.time) for frame in container.decode(video=0)]
+        assert times[0] == 0.0
+        assert len(times) >= len(results)
+        assert times == sorted(times)
+        assert kept["seconds"] == pytest.approx(times[-1], abs=2e-3)
+        with pytest.raises(MillstreamError, match="not recording"):
+            call(f"{path}/recordings", "DELETE")
+
+
+def test_a_recording_is_begun_and_ended_over_the_live_connection() -> None:
+    with shared().client.open() as stream:
+        stream.record(True)
+        list(stream.run(picture(k) for k in range(5)))
+        kept = stream.record(False)
+        assert (shared().data / "recordings" / kept["name"]).stat().st_size == kept["bytes"]
+
+
+def test_health_and_metrics() -> None:
+    assert json.loads(ask("GET", "/healthz")[2])["status"] == "ok"
+    with Line(shared()) as line:
+        line.hear("welcome")
+        status, headers, body = ask("GET", "/metrics")
+        found = {family.name: family for family in text_string_to_metric_families(body.decode())}
+        assert status == 200
+        assert headers["content-type"].startswith("text/plain; version=")
+        assert found["millstream_sessions_open"].samples[0].value == 1
+        assert found["millstream_clients"].samples[0].value == 1
+        assert found["millstream_engine_running"].samples[0].value == 1
+        assert found["millstream_sessions"].samples[0].value >= 1
+        line.say("bye")
+
+
+def test_the_page_is_served_and_locked_down() -> None:
+    for target, kind in (("/", "text/html"), ("/view?session=x", "text/html"), ("/js/protocol.js", "text/javascript")):
+        status, headers, body = ask("GET", target)
+        assert status == 200
+        assert body
+        assert headers["content-type"].startswith(kind)
+        assert headers["cache-control"] == "no-cache"
+        assert "default-src 'none'" in headers["content-security-policy"]
+    assert ask("GET", "/nothing.js")[0] == 404
+
+
+def test_others_are_kept_out() -> None:
+    assert ask("GET", "/", Host="evil.example")[0] == 403
+    assert ask("POST", "/api/v1/sessions", "{}", Origin="http://evil.example")[0] == 403
+    assert (
+        ask("OPTIONS", "/api/v1/sessions", Origin="http://evil.example")[1].get("access-control-allow-origin") is None
+    )
+
+
+def test_bodies_are_bounded_and_read_as_what_they_are() -> None:
+    assert ask("PUT", "/api/v1/presets/x", "{", Content_Type="application/json")[0] == 422
+    assert ask("PUT", "/api/v1/presets/x", json.dumps({"params": {"prompt": "x" * 10**7}}))[0] == 413
+    status, _, body = ask("PUT", "/api/v1/presets/x", '{"more": 1}', Content_Type="application/json")
+    assert status == 422
+    assert "more" in json.loads(body)["message"]
+
+
+def test_the_demo_clip_plays() -> None:
+    data = shared().client.fetch("demo.webm")
+    with av.open(BytesIO(data)) as container:
+        assert (container.streams.video[0].width, container.format.name) == (256, "matroska,webm")
+    assert ask("GET", "/api/v1/demo.webm", Range="bytes=0-9")[2] == data[:10]
+
+
+def test_settings_of_a_session_make_a_preset(tmp_path: Path) -> None:
+    settings = Settings.model_validate(call("sessions", "POST")["settings"])
+    call("presets/mine", "PUT", settings.model_dump(mode="json"))
+    assert Settings.model_validate(call("presets/mine")) == settings
+    call("presets/mine", "DELETE")
