@@ -303,7 +303,7 @@ def test_help_and_version_do_not_wait_for_torch() -> None:
     assert re.fullmatch(r"millstream \d+\.\d+\.\d+\S*\n", ended.stdout)
 
 
-@pytest.mark.parametrize("name", ["convert", "txt2img", "doctor", "bench"])
+@pytest.mark.parametrize("name", ["serve", "live", "convert", "txt2img", "doctor", "cache", "bench"])
 def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([name, "--help"])

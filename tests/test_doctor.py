@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from millstream.cli import main
-from millstream.doctor import Finding, codec, library
+from millstream.doctor import Finding, codec, library, screen, window
+from tests import virtual
 
 
 def test_it_finds_what_the_main_job_needs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,6 +29,7 @@ def test_it_finds_what_the_main_job_needs(capsys: pytest.CaptureFixture[str]) ->
     assert found["back end"] == "eager in float32, by --backend auto"  # as the tests have it
     assert found["openvino"] == found["inductor"] == "can run"
     assert found["engine cache"].startswith(os.environ["MILLSTREAM_CACHE"])
+    assert {"camera", "screen", "window", "browser page"} <= found.keys()
     assert {"libx264 encoder", "libvpx-vp9 encoder", "aac encoder", "libopus encoder"} <= found.keys()
     assert found.get("cuda:0") is not None if torch.cuda.is_available() else found["cuda"] is None
 
@@ -44,6 +46,21 @@ def test_the_page_for_people_has_a_line_for_each(capsys: pytest.CaptureFixture[s
     assert lines[-1] == "ready"
     assert any(line.split()[:3] == ["ok", "python", platform.python_version()] for line in lines)
     assert all(line.split()[0] in ("ok", "optional") for line in lines[:-1])
+
+
+@virtual.needs_screen
+def test_a_display_is_found_for_the_screen_and_the_window() -> None:
+    pytest.importorskip("pygame", reason="needs pygame-ce")
+    with virtual.screen():
+        assert screen() == Finding("screen", f"{virtual.WIDTH}x{virtual.HEIGHT}")
+        assert window() == Finding("window", "x11")
+
+
+def test_without_a_display_both_say_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    virtual.forget(monkeypatch)
+    for finding in (screen(), window()):
+        assert finding.found is None and finding.fine
+        assert "start from a desktop" in finding.cure or "millstream[live]" in finding.cure
 
 
 def test_a_library_that_is_not_there() -> None:

@@ -6,14 +6,22 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from millstream.errors import MillstreamError
 from millstream.params import ModelConfig
 
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    from millstream.options import Parser
+
 REQUIRED = ("torch", "diffusers", "transformers", "av")
+PAGE = ("fastapi", "uvicorn", "websockets")
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,13 @@ class Finding:
     def fine(self) -> bool:
         """Whether the main job can run as far as this goes."""
         return self.found is not None or not self.required
+
+
+def add_parser(commands: "_SubParsersAction[Parser]") -> None:
+    """Add the command; it sets `run`, a function from the namespace to an exit code."""
+    parser = commands.add_parser("doctor", help="say what runs here, what is missing, and how to get it")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -56,6 +71,8 @@ def examine() -> Iterator[Finding]:
         yield codec("libx264", required=True)
         yield from (codec(name) for name in ("libvpx-vp9", "aac", "libopus"))
         yield embedded_model()
+        yield from (camera(), screen(), window())
+    yield page()
 
 
 def library(name: str) -> Finding:
@@ -134,6 +151,46 @@ def embedded_model() -> Finding:
     except MillstreamError as error:
         return Finding("embedded model", None, f"{error}; {cure}", required=True)
     return Finding("embedded model", f"loads, {model.width}x{model.height}", required=True)
+
+
+def camera() -> Finding:
+    """The cameras that `millstream live` can read, none of which is switched on for this."""
+    from millstream.media.camera import cameras, may_read  # noqa: PLC0415
+
+    found = cameras()
+    forbidden = [name for name in found if not may_read(name.partition(" ")[0])]
+    if forbidden:
+        return Finding("camera", None, f"{forbidden[0]}: sudo usermod -aG video $USER, and log in again")
+    cure = "plug one in; into a container hand it with --device /dev/video0"
+    return Finding("camera", ", ".join(found) or None, cure)
+
+
+def screen() -> Finding:
+    """The screen as a source of `millstream live`."""
+    from millstream.media.screen import ScreenSource  # noqa: PLC0415
+
+    try:
+        with closing(ScreenSource()) as source:
+            return Finding("screen", f"{source.info.width}x{source.info.height}")
+    except MillstreamError as error:
+        return Finding("screen", None, str(error))
+
+
+def window() -> Finding:
+    """The display as a sink of `millstream live`."""
+    from millstream.media.live import open_display  # noqa: PLC0415
+
+    try:
+        return Finding("window", open_display())
+    except MillstreamError as error:
+        return Finding("window", None, str(error))
+
+
+def page() -> Finding:
+    """What `millstream serve` needs."""
+    missing = [name for name in PAGE if library(name).found is None]
+    cure = f"{sys.executable} -m pip install {' '.join(missing)}"
+    return Finding("browser page", None if missing else "millstream serve", cure)
 
 
 def hub_cache() -> Finding:
