@@ -1,4 +1,4 @@
-# Two commands: `make run` does the main job on the embedded model, `make test` runs every check.
+# Two commands: `make run` opens the page, on the embedded model; `make test` runs every check.
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip --disable-pip-version-check
 
@@ -12,8 +12,7 @@ setup: .venv/.ready
 	touch $@
 
 run: setup
-	mkdir -p out
-	.venv/bin/millstream convert demo out/demo.mp4 --prompt "stained glass"
+	.venv/bin/millstream serve --open
 
 test: setup
 	.venv/bin/ruff check .
