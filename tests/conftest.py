@@ -13,6 +13,12 @@ os.environ["MILLSTREAM_BACKEND"] = "eager"
 os.environ["MILLSTREAM_CACHE"] = _cache.name
 
 
+@pytest.fixture(autouse=True, scope="module")
+def own_cache(tmp_path_factory):
+    """An engine cache for each file of tests: what one has built would let another start without its networks."""
+    os.environ["MILLSTREAM_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture
 def drawings(tmp_path, monkeypatch):
     """Stand-ins for the objects of the scenes."""

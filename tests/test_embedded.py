@@ -1,16 +1,16 @@
 import json
-from hashlib import blake2b
 from importlib.metadata import distribution
 
 import av
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderTiny, DiffusionPipeline, LCMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderDC, DiffusionPipeline, LCMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from millstream import embedded
-from training import captions, evaluate, styles
+from millstream.params import WeightedPrompt
+from training import captions, evaluate, scenes, styles, tokenizer
 from training.autoencoder import psnr
 from training.runner import Runner
 
@@ -35,7 +35,7 @@ def frames():
 def test_diffusers_loads_the_folder_as_stable_diffusion(pipeline):
     assert type(pipeline).__name__ == "StableDiffusionPipeline"
     assert isinstance(pipeline.unet, UNet2DConditionModel)
-    assert isinstance(pipeline.vae, AutoencoderTiny)
+    assert isinstance(pipeline.vae, AutoencoderDC)
     assert isinstance(pipeline.text_encoder, CLIPTextModel)
     assert isinstance(pipeline.tokenizer, CLIPTokenizer)
     assert isinstance(pipeline.scheduler, LCMScheduler)
@@ -48,19 +48,33 @@ def test_its_parts_fit_each_other(pipeline):
     assert unet.cross_attention_dim == text.hidden_size
     assert pipeline.tokenizer.model_max_length == text.max_position_embeddings
     assert len(pipeline.tokenizer) == text.vocab_size
-    assert pipeline.scheduler.config.prediction_type == "epsilon"
+    assert pipeline.scheduler.config.prediction_type == "sample"
     assert unet.resnet_time_scale_shift == "default"
 
 
 def test_its_words_have_the_numbers_it_was_trained_with():
-    kept = (FOLDER / "tokenizer" / "vocab.json").read_bytes()
-    assert blake2b(kept, digest_size=16).hexdigest() == "b377b222272be6dde51433ad939d8d99"
+    for name in ("vocab.json", "merges.txt"):
+        assert (FOLDER / "tokenizer" / name).read_bytes() == (tokenizer.FOLDER / name).read_bytes()
 
 
 def test_every_word_of_a_style_is_one_token(pipeline):
     for phrase in (phrase for phrases in captions.PHRASES.values() for phrase in phrases):
         for word in phrase.split():
             assert len(pipeline.tokenizer(word).input_ids) == 3, word
+
+
+def test_it_knows_the_words_of_its_styles_and_of_what_passed_its_gate():
+    figures = json.loads(evaluate.FIGURES.read_text())
+    known = json.loads((FOLDER / "vocabulary.json").read_text())
+    passed = figures["scenes"]["passed"]
+    assert known == evaluate.known_words(passed)
+    for obj in set(scenes.OBJECTS) - set(passed):
+        assert not {*scenes.OBJECTS[obj]} <= set(known), obj
+
+
+def test_a_word_that_it_does_not_know_gives_a_hint(run):
+    with pytest.warns(UserWarning, match=r"does not know 'stainless' \(near it: .*stained"):
+        run.model.condition((WeightedPrompt(text="stainless glass"),))
 
 
 def test_it_is_small_and_holds_safetensors_in_half_precision():

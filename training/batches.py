@@ -22,7 +22,7 @@ SOURCE_FROM = 385  # the lowest timestep of a first step
 LAST = 999
 STYLE_FIRST = (499, 499, 739)  # the first steps of strengths 0.5 and 0.75, by how often they are drawn
 SCENE_FIRST = (499, 739, 739)
-TEXT_ONLY = 0.4  # share of scenes made from text alone
+TEXT_ONLY = 0.6  # share of scenes made from text alone
 SINGLE, DOUBLE = 0.7, 0.2  # shares of first and of second steps; the others start from the target itself
 
 Latent = NDArray[np.float16]  # (c, h, w)

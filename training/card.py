@@ -13,10 +13,9 @@ tags: [image-to-image, style, cpu]
 ---
 # The embedded model
 
-A small latent diffusion model, for one to four steps: it redraws a picture in one of {styles} styles, makes a clean
-scene of a rough drawing, and paints such a scene from text alone. It is what the program runs when no checkpoint is
-named: no download, no GPU. It is not Stable Diffusion: it knows the words below and nothing else. Bigger checkpoints
-are one option away.
+A small latent diffusion model, for one to four steps: it redraws a picture in one of {styles} styles{scenes}. It is
+what the program runs when no checkpoint is named: no download, no GPU. It is not Stable Diffusion: it knows the words
+below and nothing else. Bigger checkpoints are one option away.
 
 Weights: Apache-2.0, as the program. Nothing was taken from other models; every weight was trained from random numbers.
 
@@ -31,7 +30,7 @@ in a way that AutoencoderDC does not take, so use the parts, or this program.
 
 Use it as image to image at strength 0.5 and one or two steps (timesteps 499 and 259), without guidance. The first
 step, at a timestep of {source} or above, turns the source into what the prompt says; steps below refine. With the
-prompt left empty, or "a photo", the picture comes back as it is. Text alone needs strength 1.
+prompt left empty, or "a photo", the picture comes back as it is.
 
 ## Vocabulary
 
@@ -39,6 +38,8 @@ prompt left empty, or "a photo", the picture comes back as it is. Text alone nee
 
 Words outside it are cut into pieces that mean nothing to the model and are mostly ignored.
 """
+
+SCENES = ", makes a clean scene of a rough drawing, and paints such a scene from text alone"
 
 TRAINING = """
 ## Training
@@ -51,6 +52,8 @@ encoder together ({steps} steps of {styles} patches of 128x128 in styles and {sc
 LIMITS = """
 ## Limits
 
+It was trained to make scenes of drawings and of text too, but an object ships only where a judge that was trained apart
+names what it made of it; the table above says which do. Fine lines and patterns are soft.
 Faces and small text lose detail: the autoencoder keeps one number for six of a picture's. Styles imitate the
 procedural filters of `training.styles`, not the works of artists. Few photographs were at hand ({photographs}), so
 unusual pictures may come out worse.
@@ -69,10 +72,12 @@ def text(figures: Path | None = None) -> str:
 def _head(objects: list[str]) -> str:
     lines = [f"- {style}: {', '.join(phrases)}" for style, phrases in captions.PHRASES.items()]
     lines.append(f"- as it is: {', '.join(repr(phrase) for phrase in captions.NEUTRAL)}")
-    lines.append(f"- objects: {'; '.join(', '.join(scenes.OBJECTS[name]) for name in objects)}")
-    lines.append(f"- places: {'; '.join(', '.join(place.names) for place in places.PLACES.values())}")
+    if objects:
+        lines.append(f"- objects: {'; '.join(', '.join(scenes.OBJECTS[name]) for name in objects)}")
+        lines.append(f"- places: {'; '.join(', '.join(place.names) for place in places.PLACES.values())}")
     return HEAD.format(
         styles=len(styles.STYLES),
+        scenes=SCENES if objects else "",
         scale=shapes.SCALE,
         channels=shapes.LATENT_CHANNELS,
         words=shapes.WORDS,

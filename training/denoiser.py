@@ -11,7 +11,7 @@ from training import autoencoder, latents, loop, pack, shapes, tokenizer
 from training.batches import SEED, Batch, Scenes, Styles
 
 CHECKPOINT = pack.WORK / "denoiser.pt"
-PLAN = loop.Plan(steps=15_000, rate=1e-3, average=0.998, warm_up=200)
+PLAN = loop.Plan(steps=14_000, rate=1e-3, average=0.998, warm_up=200)
 STYLES, SCENES = 8, 3  # patches of 16x16 latents, and whole scenes of 32x32, in a step
 SMALL_UNTIL = 0.9  # share of the steps whose styles are patches; then a quarter as many whole ones
 

@@ -137,9 +137,13 @@ def main() -> None:
     found = figures(run)
     FIGURES.write_text(json.dumps(found, indent=1) + "\n")
     (embedded.path() / "README.md").write_text(card.text(FIGURES))
-    words = dict.fromkeys([*captions.words(), *scenes.words(found["scenes"]["passed"])])
-    (embedded.path() / vocabulary.FILE).write_text(json.dumps(list(words)) + "\n")
+    (embedded.path() / vocabulary.FILE).write_text(json.dumps(known_words(found["scenes"]["passed"])) + "\n")
     (DOCS / "embedded-model.md").write_text(page.text(found, [_save(*each) for each in sheets(run).items()]))
+
+
+def known_words(objects: list[str]) -> list[str]:
+    """The words that the model knows: of its styles, and of scenes where there are objects that ship."""
+    return list(dict.fromkeys([*captions.words(), *(scenes.words(objects) if objects else [])]))
 
 
 def sheets(run: Runner) -> dict[str, NDArray[np.uint8]]:
