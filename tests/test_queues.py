@@ -110,3 +110,11 @@ def test_a_mailbox_changes_its_places_and_the_newest_stay():
         mailbox.put(i)
     assert mailbox.take(9) == [2, 3, 4, 5]
     assert mailbox.dropped == 2
+
+
+def test_an_end_that_comes_with_an_item_is_not_lost_to_it() -> None:
+    mailbox: Mailbox[int] = Mailbox()
+    mailbox.put(1)
+    mailbox.wake()
+    assert mailbox.take(timeout=None) == [1]
+    assert mailbox.take(timeout=None) == []

@@ -111,5 +111,6 @@ class Mailbox(Generic[T]):
         """Take up to `count` items, oldest first, waiting up to `timeout` seconds (None: for ever) for so many."""
         with self._changed:
             self._changed.wait_for(lambda: self._woken or len(self._items) >= count, timeout)
-            self._woken = False
+            if len(self._items) < count:  # else it is for the next one who takes: the end must not be lost to an item
+                self._woken = False
             return [self._items.popleft() for _ in range(min(count, len(self._items)))]

@@ -1,4 +1,7 @@
-"""`millstream bench`: the engine and its peers; `bench paper`: all tables; `bench trace`: where the time goes."""
+"""`millstream bench`: the engine and its peers.
+
+`bench paper`: all tables; `bench trace`: where the time goes; `bench live`: how old pictures are when they are seen.
+"""
 
 import sys
 from argparse import SUPPRESS, ArgumentTypeError, Namespace
@@ -15,6 +18,7 @@ from millstream.params import BackendName
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
+    from millstream.bench.live_report import LiveReport
     from millstream.bench.report import Report
     from millstream.bench.setup import Plan
     from millstream.options import Parser
@@ -25,6 +29,7 @@ RANDOM = ("sd15", "sd-turbo")
 STEPS, FRAMES = (1, 2, 4), 100
 QUICK_FRAMES, PAPER_FRAMES = 12, 40
 TRACE_STEPS, TRACE_FRAMES = 2, 60
+MAX_SOAK = 1440  # minutes
 
 
 def add_parser(commands: "_SubParsersAction[Parser]") -> None:
@@ -41,6 +46,7 @@ def add_parser(commands: "_SubParsersAction[Parser]") -> None:
     kinds = parser.add_subparsers(metavar="KIND", help="without one: image to image at --steps")
     _add_paper(kinds)
     _add_trace(kinds)
+    _add_live(kinds)
 
 
 def run(options: Namespace) -> int:
@@ -87,6 +93,19 @@ def trace(options: Namespace) -> int:
     return 0
 
 
+def live(options: Namespace) -> int:
+    """Stream live through the server, print the report, and write what was asked for. Raises MillstreamError."""
+    _refuse(options, unused=["steps", "random", "size", "streamdiffusion", "frames"])
+
+    from millstream.bench.live import FULL, QUICK, measure  # noqa: PLC0415
+    from millstream.bench.report import write  # noqa: PLC0415
+
+    report = measure(replace(QUICK if options.quick else FULL, soak=options.soak))
+    if options.output:
+        write(options.output, report.markdown())
+    return _print(options, report)
+
+
 def _add_paper(kinds: "_SubParsersAction[Parser]") -> None:
     parser = kinds.add_parser("paper", help="the tables of StreamDiffusion's paper for this machine, with peers")
     parser.set_defaults(run=paper)
@@ -116,6 +135,16 @@ def _add_trace(kinds: "_SubParsersAction[Parser]") -> None:
     _add_model(parser)
     _add_source(parser)
     _add_frames(parser, f"{TRACE_FRAMES}")
+
+
+def _add_live(kinds: "_SubParsersAction[Parser]") -> None:
+    parser = kinds.add_parser("live", help="how old pictures are when they are seen, through the server and its page")
+    parser.set_defaults(run=live)
+    parser.add_argument("--quick", action="store_true", help="5 seconds a case, and 20 clients that come and go")
+    parser.add_argument(
+        "--soak", type=_within(MAX_SOAK), metavar="MINUTES", help="also watch memory and age for so long"
+    )
+    _add_files(parser)
 
 
 # What is given before the kind counts too: these options have no defaults of their own that would replace it.
@@ -193,7 +222,7 @@ def _plan(options: Namespace, frames: int) -> Iterator["Plan"]:
         yield replace(plan, model=str(folder), label=f"{options.random} with random weights")
 
 
-def _print(options: Namespace, report: "Report") -> int:
+def _print(options: Namespace, report: "Report | LiveReport") -> int:
     from millstream.bench.report import write  # noqa: PLC0415
 
     sys.stdout.write(report.markdown())

@@ -146,22 +146,24 @@ class LiveStream:
     def _is_new(self) -> bool:
         return self._result is not None and (self._result.id, self._result.version) != self._seen
 
-    def send(self, pixels: Pixels, timeout: float | None = None) -> bool:
-        """Wait for credit and send a picture; False where none came in time."""
+    def granted(self, timeout: float | None = None) -> bool:
+        """Wait until the server wants a picture; False where it did not in time. Raises MillstreamError."""
         with self._changed:
             self._changed.wait_for(lambda: self._over or self._sent < self._upto, timeout)
             self._raise()
-            if self._sent >= self._upto:
-                return False
+            return self._sent < self._upto
+
+    def send(self, pixels: Pixels) -> None:
+        """Send a picture, taken just now; for the one thread that sends, where one is wanted."""
+        capture = monotonic()
+        with self._changed:
             self._sent += 1
             key, self._key = self._key, False
             sequence = self._sent
-        capture = monotonic()
         encoded = self._encoder.encode(pixels, key)
         packet = Packet(self._codec, encoded.key, sequence, capture * 1000, 0, encoded.payload)
         with explained():
             self._line.send(pack(packet))
-        return True
 
     def _ask(self, type: str, timeout: float = TIMEOUT, **fields: Any) -> dict[str, Any]:
         with self._changed:
@@ -247,12 +249,16 @@ class _Sender:
 
     def _work(self) -> None:
         try:
-            for frame in self._frames:
-                pixels = rgb_of_array(frame.pixels if isinstance(frame, Frame) else frame)
-                while not self._stopping and not self._stream.send(pixels, 0.1):
-                    pass
-                if self._stopping:
-                    break
+            frames = iter(self._frames)
+            while self._granted() and (frame := next(frames, None)) is not None:
+                self._stream.send(rgb_of_array(frame.pixels if isinstance(frame, Frame) else frame))
         except BaseException as error:  # raised again where the results are taken
             self._error = error
         self.done = monotonic()
+
+    def _granted(self) -> bool:
+        """Wait for the server to want a picture; False where nobody wants results any more."""
+        while not self._stopping:
+            if self._stream.granted(0.1):
+                return True
+        return False

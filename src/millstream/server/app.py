@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -32,6 +32,9 @@ from millstream.server.rest import Own, router
 from millstream.server.security import Guard, inline_scripts
 from millstream.server.services import Services
 from millstream.server.socket import live
+
+if TYPE_CHECKING:  # torch
+    from millstream.server.engines import Make
 
 PAGE = Path(__file__).parent / "page"
 THREADS = 4  # that decode and encode; more would only take turns at the processor
@@ -63,13 +66,20 @@ class App:
         found.house.clear()
 
 
-def create_app(
-    settings: Settings, data: Path, limits: Limits, token: str | None = None, names: Iterable[str] = ()
+def create_app(  # noqa: PLR0913
+    settings: Settings,
+    data: Path,
+    limits: Limits,
+    token: str | None = None,
+    names: Iterable[str] = (),
+    *,
+    make: "Make | None" = None,
 ) -> App:
     """The whole server as one ASGI app; its engine runs from the app's start to its end.
 
     `settings` are those of a new session, `data` the folder for presets, recordings and models. With `token` nobody is
-    served without it; `names` are hosts to answer to beside localhost and plain addresses.
+    served without it; `names` are hosts to answer to beside localhost and plain addresses. `make` makes an engine of a
+    model in the engine's process; by default it loads and runs it (see Engines).
     """
 
     @asynccontextmanager
@@ -77,7 +87,7 @@ def create_app(
         shelves: dict[Kind, Shelf] = {kind: Shelf(kind, data, limits.disk // len(KINDS)) for kind in KINDS}
         with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1), "millstream-pictures") as pool:
             catalogue = Catalogue(data / "models", settings.model)
-            house = House(settings, catalogue, shelves["recording"], pool, limits)
+            house = House(settings, catalogue, shelves["recording"], pool, limits, make=make)
             app.state.services = Services(house, Presets(data / "presets", limits.presets), shelves, data)
             house.start()
             try:

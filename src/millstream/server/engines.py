@@ -1,7 +1,7 @@
 """The models of a worker: one engine each, shared by the sessions that use it."""
 
 import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock, get_ident
 from time import monotonic
 from weakref import WeakSet, WeakValueDictionary
@@ -55,11 +55,19 @@ class WatchedEngine(Engine):
         return bool(self._first)
 
 
+Make = Callable[[ModelConfig], WatchedEngine]
+
+
+def make_engine(model: ModelConfig) -> WatchedEngine:
+    """Load a model. Raises ModelError where that cannot be."""
+    return WatchedEngine(load_model(model))
+
+
 class Engines:
     """An engine for each model that is in use, and for the one asked for last; never more than `limit`."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, limit: int, make: Make | None = None) -> None:
+        self._limit, self._make = limit, make or make_engine
         self._engines: WeakValueDictionary[ModelConfig, WatchedEngine] = WeakValueDictionary()
         self._latest: WatchedEngine | None = None  # so that a session that is opened again finds its model loaded
         self._lock = Lock()
@@ -82,7 +90,7 @@ class Engines:
         free()
         if len(self._engines) >= self._limit:
             raise BadInputError(f"model: {self._limit} are in use, and no more are allowed; choose one of them")
-        self._engines[model] = engine = WatchedEngine(load_model(model))
+        self._engines[model] = engine = self._make(model)
         return engine
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from secrets import token_urlsafe
+from typing import TYPE_CHECKING
 
 from millstream.errors import MillstreamError
 from millstream.params import Settings
@@ -16,6 +17,9 @@ from millstream.server.recordings import Kept, Recording, Shelf
 from millstream.server.sessions import Session, Shared
 from millstream.server.supervisor import Supervisor
 from millstream.server.watch import Limits as EngineLimits
+
+if TYPE_CHECKING:  # torch
+    from millstream.server.engines import Make
 
 TO_COMPLETE = 5.0  # seconds that a recording may take to be completed
 BEAT = 1.0  # seconds between two looks at all sessions
@@ -78,11 +82,23 @@ class Inbox:
 class House:
     """The sessions of one server."""
 
-    def __init__(self, defaults: Settings, catalogue: Catalogue, shelf: Shelf, pool: Executor, limits: Limits) -> None:
-        """Needs a running event loop. `shelf` is that of recordings, `defaults` what a new session begins with."""
+    def __init__(  # noqa: PLR0913
+        self,
+        defaults: Settings,
+        catalogue: Catalogue,
+        shelf: Shelf,
+        pool: Executor,
+        limits: Limits,
+        *,
+        make: "Make | None" = None,
+    ) -> None:
+        """Needs a running event loop. `shelf` is that of recordings, `defaults` what a new session begins with.
+
+        `make` is the supervisor's.
+        """
         self._loop = asyncio.get_running_loop()
         engine_limits = EngineLimits(sessions=limits.sessions)
-        self._supervisor = Supervisor(Inbox(self._told, self._loop).tell, engine_limits)
+        self._supervisor = Supervisor(Inbox(self._told, self._loop).tell, engine_limits, make)
         self.defaults, self.limits = defaults, limits
         self.shared = Shared(self._supervisor, catalogue, pool, limits)
         self.tally, self.engine = Tally(), Engine()

@@ -10,9 +10,13 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from tempfile import TemporaryDirectory
 from threading import Thread
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from millstream.server.mail import Mail, pump
 from millstream.server.messages import receive
+
+if TYPE_CHECKING:  # torch
+    from millstream.server.engines import Make
 
 # What a fork server imports once, so that a fresh worker is there at once.
 PRELOAD = ["millstream.server.worker", "millstream.pipeline", "millstream.models.load"]
@@ -22,9 +26,16 @@ class Link:
     """A worker from its start to its end. `began` is when it started, on the monotonic clock; `pid` is its number."""
 
     def __init__(
-        self, outgoing: Mail, deliver: Callable[[object], None], ended: Callable[[], None], models: int
+        self,
+        outgoing: Mail,
+        deliver: Callable[[object], None],
+        ended: Callable[[], None],
+        models: int,
+        make: "Make | None" = None,
     ) -> None:
         """Start it. `deliver` and `ended` are called by the thread that reads: with each message, and behind the last.
+
+        `models` and `make` are the worker's (see Engines); `make` goes to its process by pickle.
 
         Raises OSError or EOFError where no process can be started.
         """
@@ -34,7 +45,7 @@ class Link:
         self._connection, theirs = Pipe()
         try:
             self._process = _context().Process(
-                target=_work, args=(theirs, self._folder.name, models), name="millstream-worker", daemon=True
+                target=_work, args=(theirs, self._folder.name, models, make), name="millstream-worker", daemon=True
             )
             self._process.start()
         except BaseException:
@@ -86,10 +97,10 @@ class Link:
         self._process.kill() if by_force else self._process.terminate()
 
 
-def _work(connection: Connection, folder: str, models: int) -> None:
+def _work(connection: Connection, folder: str, models: int, make: "Make | None") -> None:
     from millstream.server import worker  # noqa: PLC0415 - the server does without torch
 
-    worker.run(connection, folder, models)
+    worker.run(connection, folder, models, make)
 
 
 def _context() -> ForkServerContext | SpawnContext:

@@ -13,7 +13,8 @@ BACKLOG = 128
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens. Raises MillstreamError where the address is taken, or is not this machine's."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
+    # By its full name: asyncio sends small messages at once (TCP_NODELAY) only where it knows that this is TCP.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":  # elsewhere it lets two servers share a port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

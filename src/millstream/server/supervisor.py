@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Thread
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from millstream.frame import Frame
 from millstream.params import Settings
@@ -30,6 +30,9 @@ from millstream.server.messages import (
 from millstream.server.places import Places
 from millstream.server.watch import Limits, Watch
 
+if TYPE_CHECKING:  # torch
+    from millstream.server.engines import Make
+
 WATCH = 0.25  # seconds between two looks at a worker that says nothing
 WHY = {"died": "it ended by a fault", "hung": "it did not answer any more", "memory": "memory did not suffice"}
 
@@ -49,10 +52,13 @@ class Note:
 class Supervisor:
     """Runs the engine in a worker process, and tells what happens there. No method but `stop` waits for anything."""
 
-    def __init__(self, tell: Callable[[Event], None], limits: Limits | None = None) -> None:
-        """`tell` takes every event, in the supervisor's own thread, one after the other; it must be quick."""
+    def __init__(self, tell: Callable[[Event], None], limits: Limits | None = None, make: "Make | None" = None) -> None:
+        """`tell` takes every event, in the supervisor's own thread, one after the other; it must be quick.
+
+        `make` makes an engine of a model, in the worker; by default it loads the model and runs it.
+        """
         self.limits = limits or Limits()
-        self._tell = tell
+        self._tell, self._make = tell, make
         self._places = Places(self.limits.sessions, self.limits.commands)
         self._incoming = Mail()
         self._link: Link | None = None
@@ -132,7 +138,13 @@ class Supervisor:
     def _begin(self) -> None:
         self._hung, self._watch = False, Watch(self.limits)
         try:
-            self._link = Link(self._places.mail, self._deliver, lambda: self._incoming.put(Ended()), self.limits.models)
+            self._link = Link(
+                self._places.mail,
+                self._deliver,
+                ended=lambda: self._incoming.put(Ended()),
+                models=self.limits.models,
+                make=self._make,
+            )
         except (OSError, EOFError):
             self._lose("died", lived=0.0)
 

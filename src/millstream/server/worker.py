@@ -12,7 +12,7 @@ from itertools import count
 from multiprocessing.connection import Connection
 from time import sleep
 
-from millstream.server.engines import Engines
+from millstream.server.engines import Engines, Make
 from millstream.server.faults import die, start
 from millstream.server.mail import Mail, pump
 from millstream.server.messages import Beat, Change, Close, Command, Open, Refused, Set, Submit, receive
@@ -26,10 +26,10 @@ BEATS = 4  # from one set of figures to the next
 class Worker:
     """The sessions of this process, and the mail to who asked for them."""
 
-    def __init__(self, models: int) -> None:
-        """`models` is the number that may be loaded at a time."""
+    def __init__(self, models: int, make: Make | None = None) -> None:
+        """`models` is the number that may be loaded at a time, `make` what makes an engine of one."""
         self.mail = Mail()
-        self._engines = Engines(models)
+        self._engines = Engines(models, make)
         self._seats: dict[str, Seat] = {}
 
     def obey(self, command: Command) -> None:
@@ -69,11 +69,11 @@ class Worker:
         )
 
 
-def run(connection: Connection, folder: str, models: int) -> None:
+def run(connection: Connection, folder: str, models: int, make: Make | None = None) -> None:
     """The whole life of a worker process. Its temporary files go into `folder`."""
     try:
         _settle(folder)
-        worker = Worker(models)
+        worker = Worker(models, make)
         start("send", pump, worker.mail, connection)
         start("report", worker.report)
         while True:

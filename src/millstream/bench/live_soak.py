@@ -1,0 +1,129 @@
+"""What only shows over time: memory that grows, pictures that get older, and what clients leave behind."""
+
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from time import monotonic, sleep
+
+import numpy as np
+import psutil
+from websockets.sync.client import connect
+
+from millstream.bench.live_report import Figures, Gate, Row
+from millstream.bench.live_server import SIDE, Server
+from millstream.bench.live_watch import Watch
+from millstream.client import Client, LiveStream
+from millstream.server.protocol import PATH, say
+
+SAMPLE = 5.0  # seconds
+SETTLED = 0.2  # of a soak: what is taken until then is not growth
+MIB = 2**20
+MEMORY = [Gate(f"{who}_mib_a_minute", "<=", 0.5) for who in ("server", "worker")]
+AGE = [Gate("age_ms_growth", "<=", 2.0)]
+WARM = 6  # cycles before the first count: threads of pools start when they are first needed
+REST = 15.0  # seconds that what has ended may take to be gone
+
+
+def soak(watch: Watch, server: Server, minutes: float) -> Row:
+    """Watch a stream for long. Slopes are least squares over the last four fifths; raises MillstreamError."""
+    samples = [_sample(watch, server) for _ in range(max(5, round(60 * minutes / SAMPLE)))]
+    late = samples[round(SETTLED * len(samples)) :]
+    server_mib, worker_mib, age = (_slope([sample[i] for sample in late]) for i in range(3))
+    figures = {
+        "minutes": minutes,
+        "server_mib": round(late[-1][0], 1),
+        "server_mib_a_minute": round(server_mib, 3),
+        "worker_mib": round(late[-1][1], 1),
+        "worker_mib_a_minute": round(worker_mib, 3),
+        "age_ms_first": round(late[0][2], 2),
+        "age_ms_last": round(late[-1][2], 2),
+        "age_ms_growth": round(age * len(late) * SAMPLE / 60, 2),
+        "out_of_order": sum(sample[3] for sample in samples),
+    }
+    return Row("soak", "", watch.codec, figures, [*MEMORY, *AGE, Gate("out_of_order", "<=", 0)])
+
+
+def cycles(server: Server, count: int) -> Row:
+    """Connect and disconnect so often, in turns: a session of its own, a viewer, a viewer that is cut off."""
+    client = Client(server.url)
+    with client.open() as kept:
+        _stream(kept)
+        turns: list[Callable[[], None]] = [
+            lambda: _own(client),
+            lambda: _view(client, kept.session),
+            lambda: _cut_off(server.url, kept.session),
+        ]
+        _turn(turns, WARM)
+        before = _rest(server, {})
+        _turn(turns, count)
+        after = _rest(server, before)
+    figures = {"cycles": float(count)} | {f"{name}_before": value for name, value in before.items()} | after
+    return Row("cycles", "python", "jpeg", figures, [Gate(name, "<=", value) for name, value in before.items()])
+
+
+def _sample(watch: Watch, server: Server) -> tuple[float, float, float, int]:
+    """Memory of server and worker in MiB, the median age in milliseconds, and pictures out of order."""
+    seen = watch.see(SAMPLE)
+    server_mib, worker_mib = (process.memory_info().rss / MIB for process in (server.own, server.worker))
+    return server_mib, worker_mib, float(np.median(seen.ages)), seen.out_of_order
+
+
+def _slope(values: Sequence[float]) -> float:
+    """Growth a minute."""
+    minutes = np.arange(len(values)) * SAMPLE / 60
+    return float(np.polyfit(minutes, values, 1)[0])
+
+
+def _turn(turns: Sequence[Callable[[], None]], count: int) -> None:
+    for i in range(count):
+        turns[i % len(turns)]()
+
+
+def _own(client: Client) -> None:
+    with client.open() as stream:
+        _stream(stream)
+
+
+def _stream(stream: LiveStream) -> None:
+    """One picture there and back."""
+    for _ in stream.run([np.full((SIDE, SIDE, 3), 128, np.uint8)]):
+        pass
+
+
+def _view(client: Client, session: str) -> None:
+    with client.join(session) as stream:
+        next(stream.results())
+
+
+def _cut_off(url: str, session: str) -> None:
+    address = f"{url.replace('http', 'ws', 1)}{PATH}?session={session}&role=view"
+    with connect(address, compression=None, max_size=None) as line:
+        line.send(say("hello", receive=["jpeg"]))
+        line.recv()
+        line.socket.shutdown(socket.SHUT_RDWR)
+
+
+def _rest(server: Server, wanted: Figures) -> Figures:
+    """What there is once it rests: when it has come down to what is wanted, or two counts a second apart agree."""
+    end = monotonic() + REST
+    last: Figures = {}
+    found = _count(server)
+    while (any(found[name] > wanted[name] for name in wanted) or last != found) and monotonic() < end:
+        sleep(1.0)
+        last, found = found, _count(server)
+    return found
+
+
+def _count(server: Server) -> Figures:
+    """Sessions, tasks, and of both processes threads and open files."""
+    counts = {"tasks": server.tasks()}  # before the request below, which is served by tasks of its own
+    counts["sessions"] = len(Client(server.url).call("sessions"))
+    for name, process in (("server", server.own), ("worker", server.worker)):
+        counts |= {f"{name}_threads": process.num_threads(), f"{name}_files": _files(process)}
+    return {name: float(value) for name, value in counts.items()}
+
+
+def _files(process: psutil.Process) -> int:
+    if sys.platform == "win32":
+        return process.num_handles()
+    return process.num_fds()

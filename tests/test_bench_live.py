@@ -1,0 +1,150 @@
+"""`bench live`: its rows, its bounds, and short runs of the real server with and without a browser."""
+
+import json
+from argparse import Namespace
+from collections.abc import Iterator
+from itertools import pairwise
+from time import monotonic
+
+import numpy as np
+import pytest
+
+from millstream.bench import live_browser
+from millstream.bench.cli import add_parser
+from millstream.bench.live_client import Stamped, python_client, read_number, write_number
+from millstream.bench.live_engine import Straight
+from millstream.bench.live_report import Gate, LiveReport, Row, figures_of
+from millstream.bench.live_server import Load, Meter, Server, serving_straight
+from millstream.bench.live_soak import cycles, soak
+from millstream.bench.live_watch import NUMBERS, Seen, Tally
+from millstream.errors import BadInputError
+from millstream.options import Parser
+from millstream.params import Params, StreamConfig
+from tests import toy
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with serving_straight(0.0, "embedded") as running:
+        yield running
+
+
+def parse(*words: str) -> Namespace:
+    parser = Parser(prog="millstream")
+    add_parser(parser.add_subparsers(required=True))
+    return parser.parse_args(["bench", *words])
+
+
+@pytest.mark.parametrize("number", [0, 1, 21845, NUMBERS - 1])
+def test_a_number_in_the_pixels_is_read_back(number: int) -> None:
+    picture = np.full((512, 512, 3), 90, np.uint8)
+    write_number(picture, number)
+    noise = np.random.default_rng(number).integers(-60, 60, picture.shape)
+    assert read_number(np.clip(picture + noise, 0, 255).astype(np.uint8)) == number
+
+
+def test_pictures_are_counted_once_and_told_apart_from_older_ones() -> None:
+    tally = Tally()
+    for number in (NUMBERS - 2, NUMBERS - 1, NUMBERS - 1, 0, 2, 1, 3):
+        tally.note(number, age=float(number), labelled=True)
+    tally.note(900, age=1.0, labelled=False)
+    assert tally.take(2.0, 8) == Seen(2.0, [NUMBERS - 2, NUMBERS - 1, 0, 2, 1, 3], 8, 1, 1)
+    assert tally.take(1.0, 0).ages == []
+
+
+def test_the_source_moves_everywhere_and_keeps_its_beat() -> None:
+    source = Stamped()
+    pictures = [picture for picture, _ in zip(source, range(4), strict=False)]
+    assert [read_number(picture) for picture in pictures] == [0, 1, 2, 3]
+    for one, other in pairwise(pictures):
+        assert np.mean(np.any(one != other, axis=-1)) > 0.9
+    moments = source.moments[:4]
+    assert np.all(np.diff(moments) > 0)
+    assert moments[3] - moments[0] > 2.5 / 30
+
+
+def test_a_row_says_which_bounds_it_keeps() -> None:
+    figures = figures_of(Seen(2.0, [float(age) for age in range(1, 62)], 63, 1, 0), Load(12.3, 45.6))
+    assert (figures["fps"], figures["age_ms_p50"], figures["age_ms_p95"]) == (30.5, 31.0, 58.0)
+    assert (figures["not_shown"], figures["cpu_server"], figures["cpu_client"]) == (2, 12.3, 45.6)
+    row = Row("transport", "page", "vp8", figures, [Gate("fps", ">=", 30), Gate("out_of_order", "<=", 0)])
+    report = LiveReport({"cores": 2}, "How.", [row], [], ["a remark"])
+    (found,) = json.loads(report.json())["rows"]
+    assert {name: found[name] for name in ("case", "codec", "age_ms_p99")} == {
+        "case": "transport",
+        "codec": "vp8",
+        "age_ms_p99": 60.4,
+    }
+    assert [gate["met"] for gate in found["gates"]] == [True, False]
+    assert "fps >= 30: met; out_of_order <= 0: MISSED |" in report.markdown()
+
+
+@pytest.mark.parametrize("codec", ["jpeg", "h264"])
+def test_pictures_come_back_to_the_python_client_with_their_numbers(server: Server, codec: str) -> None:
+    with python_client(server.url, codec, stamped=True) as watch:
+        watch.see(0.3)
+        meter = Meter(server)
+        seen = watch.see(1.0)
+        assert watch.codec == codec
+    load = meter.read()
+    assert len(seen.ages) >= 3
+    assert min(seen.ages) > 0
+    assert (seen.out_of_order, seen.mislabelled) == (0, 0)
+    assert load.server > 0
+    assert load.client > 0
+
+
+def test_the_straight_engine_takes_its_time_and_gives_every_picture_back() -> None:
+    engine = Straight(toy.ToyModel(), seconds=0.05)
+    session = engine.open(StreamConfig(steps=3, backend="eager"), Params(), version=7)
+    begun = monotonic()
+    (shown,) = engine.tick({session: [toy.frame(4)]})[session]
+    assert monotonic() - begun >= 0.05
+    assert (shown.id, shown.version) == (4, 7)
+    assert np.array_equal(shown.pixels, toy.picture(4))
+    assert engine.tick({session: []}) == {session: []}
+    assert not session.busy
+
+
+def test_clients_that_leave_or_are_cut_off_leave_nothing(server: Server) -> None:
+    row = cycles(server, 3)
+    assert row.figures["cycles"] == 3
+    assert row.figures["sessions"] == 1
+    assert all(gate.met(row.figures) for gate in row.gates), row.told()
+
+
+def test_a_soak_tells_slopes(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("millstream.bench.live_soak.SAMPLE", 0.2)
+    with python_client(server.url, "jpeg", stamped=True) as watch:
+        figures = soak(watch, server, 0.001).figures
+    assert figures["server_mib"] > 20
+    assert figures["worker_mib"] > 20
+    assert {"server_mib_a_minute", "worker_mib_a_minute", "age_ms_growth"} <= set(figures)
+
+
+@pytest.mark.skipif(live_browser.lacking() is not None, reason=f"{live_browser.lacking()}")
+def test_the_page_is_read_back_from_its_canvas(server: Server) -> None:
+    with live_browser.chromium() as browser, live_browser.page(browser, server.url, "vp8", stamped=True) as watch:
+        watch.see(0.5)
+        seen = watch.see(1.0)
+        assert watch.codec == "vp8"
+    assert len(seen.ages) >= 3
+    assert min(seen.ages) > 0
+    assert (seen.out_of_order, seen.mislabelled) == (0, 0)
+
+
+def test_without_a_browser_it_is_said_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_browser, "NAMES", ("no-such-browser",))
+    assert "install" in (live_browser.lacking() or "")
+
+
+def test_options_of_other_kinds_are_refused() -> None:
+    options = parse("--frames", "2", "live", "--quick")
+    with pytest.raises(BadInputError, match="--frames"):
+        options.run(options)
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "soon", "100000"])
+def test_a_soak_of_no_length_is_refused(minutes: str) -> None:
+    with pytest.raises(BadInputError, match="--soak"):
+        parse("live", "--soak", minutes)
