@@ -154,7 +154,7 @@ def test_a_flood_is_slowed_and_then_closed() -> None:
     with Line(shared()) as line:
         line.credit()
         message = json.dumps({"v": 1, "type": "reset"})
-        with pytest.raises(ConnectionClosed):
+        with suppress(ConnectionClosed):  # unless all of it fits into the buffers on the way
             for _ in range(100_000):
                 line.socket.send(message)
         assert line.closed() in (FLOOD, 1006)  # what was under way when it closed may reset the connection
