@@ -4,6 +4,7 @@ import asyncio
 import gc
 import socket
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -14,6 +15,8 @@ from millstream.server.app import create_app
 from millstream.server.limits import Limits
 from millstream.server.listen import listen
 from millstream.server.run import Server
+
+SESSIONS = 32
 
 
 class Counted(Server):
@@ -35,7 +38,8 @@ class Counted(Server):
 def main() -> None:
     """Serve; the arguments are the settings as JSON, the seconds of a tick, and the server's folder."""
     settings, seconds, data = Settings.model_validate_json(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3])
-    listener, limits = listen("127.0.0.1", 0), Limits()
+    # A browser that is closed may not get its goodbye out: its session then waits for its return beside the next one.
+    listener, limits = listen("127.0.0.1", 0), replace(Limits(), sessions=SESSIONS)
     app = create_app(settings, data, limits, make=partial(straight, seconds=seconds))
     sys.stdout.write(f"millstream: http://127.0.0.1:{listener.getsockname()[1]}/\n")
     sys.stdout.flush()
