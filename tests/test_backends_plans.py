@@ -57,6 +57,10 @@ class Counting(OpenVino):
         return super().compile(plain, example)
 
 
+def lazily(form, inputs):
+    return form, lambda: inputs
+
+
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path)
@@ -82,7 +86,7 @@ def assert_equal_to_the_graph(run, networks, form, inputs):
 
 def test_a_plan_is_the_graph(store):
     networks, (form, inputs) = Networks(), case(frames=2, mode="full")
-    run = Plans(networks, store).prepare(BACKEND, form, inputs).result(60)
+    run = Plans(networks, store).prepare(BACKEND, form, lambda: inputs).result(60)
     assert_equal_to_the_graph(run, networks, form, inputs)
     other = inputs._replace(entering={0: 255 - inputs.entering[0]})  # at other addresses
     assert_equal_to_the_graph(run, networks, form, other)
@@ -93,7 +97,7 @@ def test_a_plan_is_the_graph(store):
 
 def test_what_a_plan_gave_is_the_callers_own(store):
     form, inputs = case()
-    run = Plans(Networks(), store).prepare(BACKEND, form, inputs).result(60)
+    run = Plans(Networks(), store).prepare(BACKEND, form, lambda: inputs).result(60)
     first = run(inputs)
     kept = [each.clone() for each in first]
     run(inputs._replace(entering={0: 255 - inputs.entering[0]}))
@@ -102,22 +106,22 @@ def test_what_a_plan_gave_is_the_callers_own(store):
 
 def test_plans_are_bounded_and_the_one_used_last_stays(store):
     plans, cases = Plans(Networks(), store, kept=2), [case(frames) for frames in (1, 2, 3)]
-    first, second = (plans.prepare(BACKEND, *each) for each in cases[:2])
-    assert plans.prepare(BACKEND, *cases[0]) is first
-    plans.prepare(BACKEND, *cases[2]).result(60)
+    first, second = (plans.prepare(BACKEND, *lazily(*each)) for each in cases[:2])
+    assert plans.prepare(BACKEND, *lazily(*cases[0])) is first
+    plans.prepare(BACKEND, *lazily(*cases[2])).result(60)
     assert len(plans) == 2
-    assert plans.prepare(BACKEND, *cases[0]) is first
-    assert plans.prepare(BACKEND, *cases[1]) is not second
+    assert plans.prepare(BACKEND, *lazily(*cases[0])) is first
+    assert plans.prepare(BACKEND, *lazily(*cases[1])) is not second
 
 
 def test_a_second_start_compiles_nothing(store):
     networks, (form, inputs) = Networks(), case()
     backend, before = Counting("float32", 1), Counting.calls
     for _ in range(2):
-        run = Plans(networks, store).prepare(backend, form, inputs).result(60)
+        run = Plans(networks, store).prepare(backend, form, lambda: inputs).result(60)
         assert_equal_to_the_graph(run, networks, form, inputs)
     assert Counting.calls == before + 1
-    Plans(Networks("other weights"), store).prepare(backend, form, inputs).result(60)
+    Plans(Networks("other weights"), store).prepare(backend, form, lambda: inputs).result(60)
     assert Counting.calls == before + 2
 
 
@@ -126,7 +130,7 @@ def test_an_engine_that_is_whole_and_none_of_this_machine_is_built_anew(store):
     key = engine_key(networks, BACKEND, form, Signature.of(inputs), CPU)
     store.get(key, "", lambda: b"of another time")
     with pytest.warns(UserWarning, match="built anew"):
-        run = Plans(networks, store).prepare(BACKEND, form, inputs).result(60)
+        run = Plans(networks, store).prepare(BACKEND, form, lambda: inputs).result(60)
     assert_equal_to_the_graph(run, networks, form, inputs)
 
 
@@ -160,7 +164,7 @@ class Impossible(Networks):
 
 
 def test_what_cannot_be_built_is_said_in_one_line_with_the_cure(store):
-    building = Plans(Impossible(), store).prepare(BACKEND, *case())
+    building = Plans(Impossible(), store).prepare(BACKEND, *lazily(*case()))
     for _ in range(2):
         with pytest.raises(
             ModelError, match=r"backend openvino: cannot build this model \(.+\); use --backend eager"

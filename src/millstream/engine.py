@@ -224,7 +224,7 @@ class Engine:
         The future raises ModelError where the back end cannot build it.
         """
         backend, form = sessions[0].backend, tuple(session.whole for session in sessions)
-        return self.plans.prepare(backend, form, _inputs(sessions)) if backend else None
+        return self.plans.prepare(backend, form, lambda: _inputs(sessions)) if backend else None
 
     def computing(self, session: Session) -> str:
         """The name of what computes a session's ticks: its back end, or eager until that is built."""

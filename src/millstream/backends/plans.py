@@ -2,6 +2,7 @@
 
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import blake2b
 from importlib.metadata import version
@@ -36,14 +37,16 @@ class Plans:
     def __len__(self) -> int:
         return len(self._runs)
 
-    def prepare(self, backend: Backend, form: Form, inputs: Inputs) -> Future[Run]:
+    def prepare(self, backend: Backend, form: Form, gather: Callable[[], Inputs]) -> Future[Run]:
         """Begin to build the tick of a form, unless that was begun; never waits.
 
-        Of `inputs` shapes alone matter. The future raises ModelError where the back end cannot build it.
+        `gather` gives inputs of this form, of which shapes alone matter; it is not called again for one that was
+        begun, for every tick comes here. The future raises ModelError where the back end cannot build it.
         """
         key = backend, form
         with self._lock:
             if key not in self._runs:
+                inputs = gather()
                 signature, device = Signature.of(inputs), inputs.lanes[0].x.device
                 self._runs[key] = self._builder.submit(self._build, backend, form, signature, device)
             self._runs.move_to_end(key)

@@ -41,7 +41,6 @@ class Player:
         self._thread = Thread(target=self._read, daemon=True, name="millstream-source")
 
     def __enter__(self) -> Self:
-        self._stream.stats()  # begins the live worker, before two threads ask for it at once
         self._thread.start()
         return self
 

@@ -60,6 +60,12 @@ class Live:
         """The engine of that session."""
         return self._show.present.engine
 
+    @property
+    def building(self) -> bool:
+        """Whether its back end is still being built, or a change is being prepared."""
+        session = self.session
+        return self._changes.under_way or self.engine.computing(session) != session.config.backend
+
     def submit(self, picture: Frame | Pixels) -> None:
         """Leave a picture; an array is numbered and gets the time of this moment. Never waits.
 
@@ -137,7 +143,7 @@ class Live:
             steps=track.session.config.steps,
             version=track.session.version,
             stalled=self._stalled,
-            building=self._changes.under_way or backend != track.session.config.backend,
+            building=self.building,
             traded=self._trade.words(),
         )
 

@@ -48,7 +48,7 @@ class Seat:
     def patient(self) -> bool:
         """Whether it opens or builds, which may take long."""
         live = self._live
-        return live is None or live.stats().building
+        return live is None or live.building
 
     def submit(self, frame: Frame) -> None:
         """Leave a picture. Those that come before it is open are let go of."""
