@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
+from millstream.live.stats import percentiles
 from millstream.server import messages
-from millstream.server.transit import percentiles
 
 
 class Figures:
@@ -37,14 +37,14 @@ class Figures:
         rates = [round((new - old) / seconds, 1) for new, old in zip(counts, self._before, strict=True)]
         self._then, self._before = now, counts
         fields = {"fps_in": rates[0], "fps_out": rates[1], "device": device, "viewers": viewers}
-        return fields | self._engine() | ({"age_ms": percentiles(ages)} if ages else {})
+        return fields | self._engine() | ({"age_ms": _named(percentiles(ages))} if ages else {})
 
     def _engine(self) -> dict[str, Any]:
         if self.engine is None:
             return {}
         stats = self.engine.stats
         return {
-            "age_ms": {"p50": stats.age_ms_p50, "p95": stats.age_ms_p95, "p99": stats.age_ms_p99},
+            "age_ms": _named((stats.age_ms_p50, stats.age_ms_p95, stats.age_ms_p99)),
             "skipped": stats.skipped,
             "dropped": stats.dropped_before + stats.dropped_after,
             "aged": stats.aged,
@@ -57,3 +57,7 @@ class Figures:
             "stalled": stats.stalled,
             "building": stats.building,
         }
+
+
+def _named(ages: tuple[float | None, float | None, float | None]) -> dict[str, float | None]:
+    return dict(zip(("p50", "p95", "p99"), ages, strict=True))

@@ -1,11 +1,8 @@
 """A picture's way through the engine: its number and capture time come back with it, and its age bounds all of it."""
 
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
-
-import numpy as np
 
 V = TypeVar("V")
 
@@ -61,13 +58,6 @@ class Transit:
     def reset(self) -> None:
         """Forget the ages."""
         self.ages.clear()
-
-
-def percentiles(seconds: Iterable[float]) -> dict[str, float | None]:
-    """p50, p95 and p99 in milliseconds."""
-    values = np.array(list(seconds)) * 1000
-    found = np.percentile(values, (50, 95, 99)).round(1).tolist() if len(values) else (None, None, None)
-    return dict(zip(("p50", "p95", "p99"), found, strict=True))
 
 
 def _keep(store: dict[int, V], key: int, value: V, most: int) -> None:
