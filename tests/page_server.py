@@ -228,7 +228,7 @@ class Echo:
 STATS = {
     "fps_in": 29.8, "fps_out": 29.6, "age_ms": {"p50": 18.0, "p95": 27.0, "p99": 31.0}, "skipped": 0, "dropped": 3,
     "aged": 0, "backend": "openvino", "device": "cpu", "memory": 1_840_000_000, "steps": 2, "width": 256,
-    "height": 256, "traded": ["steps 2 to 1"], "viewers": 1, "building": False,
+    "height": 256, "traded": ["steps 2 -> 1"], "viewers": 1, "building": False,
 }  # fmt: skip
 
 

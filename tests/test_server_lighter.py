@@ -53,4 +53,4 @@ def test_indices_go_with_their_steps_and_all_else_stays(model):
     after = lighter(wanted, model)
     assert after.params == wanted.params.model_copy(update={"t_index": (10, 20)})
     assert after.config == wanted.config.model_copy(update={"steps": 2})
-    assert traded(wanted, after, model) == "steps 3 to 2"
+    assert traded(wanted, after, model) == "steps 3 -> 2"

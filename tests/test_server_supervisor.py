@@ -82,7 +82,7 @@ def test_where_memory_runs_out_the_picture_gets_smaller(running):
     assert running.told.wait(Lost).reason == "memory"
     opened = [running.told.wait(Opened) for _ in range(2)]
     large, small = sorted(opened, key=lambda event: event.sid)
-    assert (large.traded, small.traded) == ("size 64x64 to 48x48", "")
+    assert (large.traded, small.traded) == ("size 64x64 -> 48x48", "")
     assert (large.config.width, large.settings.config.width, small.config.width) == (48, 48, 32)
     running.told.wait(Back)
     assert before.pixels.shape == (64, 64, 3)

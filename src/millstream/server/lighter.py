@@ -1,9 +1,11 @@
 """What a session gives up where memory did not suffice."""
 
+from fractions import Fraction
 from math import sqrt
 from typing import Any
 
 from millstream.engine import resolve
+from millstream.live.latency import Rung, describe
 from millstream.models import Model
 from millstream.params import Settings
 
@@ -20,13 +22,13 @@ def lighter(settings: Settings, model: Model, steps_down: int = 1) -> Settings:
 
 def traded(before: Settings, after: Settings, model: Model) -> str:
     """Say in words what was given up between the two; empty where nothing was."""
-    then, now = resolve(before.config, model), resolve(after.config, model)
-    lost = []
-    if (then.width, then.height) != (now.width, now.height):
-        lost.append(f"size {then.width}x{then.height} to {now.width}x{now.height}")
-    if then.steps != now.steps:
-        lost.append(f"steps {then.steps} to {now.steps}")
-    return ", ".join(lost)
+    return ", ".join(describe(_rung(before, model), _rung(after, model), share=Fraction(1)))
+
+
+def _rung(settings: Settings, model: Model) -> Rung:
+    config = resolve(settings.config, model)
+    assert config.width and config.height
+    return Rung(config.steps, config.width, config.height)
 
 
 def _step_down(settings: Settings, model: Model) -> Settings:
