@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from millstream.backends import choice, inductor, openvino
+from millstream.backends import choice, inductor, int8, openvino
 from millstream.backends.choice import choose, fastest
 from millstream.backends.openvino import precisions
 from millstream.cli import main
@@ -54,6 +54,13 @@ def refusal(*given):
     return str(refused.value)
 
 
+def test_integers_need_a_package_of_their_own(monkeypatch):
+    monkeypatch.setattr(int8, "find_spec", lambda name: None)
+    message = refusal("openvino", "int8", CPU, torch.float32)
+    assert message == f"precision int8: needs nncf; {sys.executable} -m pip install 'millstream[int8]'"
+    assert refusal("eager", "int8", CPU, torch.float32).endswith("own numbers; use --backend openvino")
+
+
 def test_a_package_that_is_missing_is_named_with_its_command(monkeypatch):
     monkeypatch.setattr(openvino, "find_spec", lambda name: None)
     message = refusal("openvino", "auto", CPU, torch.float32)
@@ -89,7 +96,7 @@ def test_precisions_that_are_not_to_be_had():
 def test_openvino_takes_what_the_processor_has(monkeypatch):
     monkeypatch.setattr(openvino, "precisions", lambda: ["float32"])
     assert choose("openvino", "auto", CPU, torch.float32).precision == "float32"
-    assert "openvino has float32 on this processor" in refusal("openvino", "bfloat16", CPU, torch.float32)
+    assert "openvino has float32 and int8 on this processor" in refusal("openvino", "bfloat16", CPU, torch.float32)
 
 
 def test_a_stream_says_what_was_chosen():

@@ -1,5 +1,6 @@
 """OpenVINO against eager: every form of stream, through changes of everything live, on models of random weights."""
 
+import os
 import threading
 
 import numpy as np
@@ -54,13 +55,35 @@ def test_other_kinds_of_model(make):
     assert_alike(outputs, expected, **EXACT)
 
 
-def test_a_network_that_openvino_fuses_to_death(tmp_path):
+def test_a_network_whose_time_scales_in_float32(tmp_path):
+    """OpenVINO's fusing of it ends the process, if it is left as it is."""
     network = tiny.unet(in_channels=6, out_channels=6, sample_size=8, resnet_time_scale_shift="scale_shift")
     text = tiny.text_encoder(max_position_embeddings=24)
     folder = tiny.make("shift", network, tiny.autoencoder_tiny(channels=6, levels=3), text, tiny.GENTLE, root=tmp_path)
     model, form = load(folder), [{"steps": 2}]
     _, outputs = play(model, form, ticks=4, backend="openvino", precision="float32")
     assert_alike(outputs, play(model, form, ticks=4, backend="eager")[1], **EXACT)
+
+
+def test_integers_are_near_eager_and_built_alike_each_time(model):
+    form, runs = [{"steps": 2, "guidance": "full"}], []
+    _, expected = play(model, form, backend="eager")
+    for _ in range(2):
+        engine, outputs = play(model, form, backend="openvino", precision="int8")
+        assert_alike(outputs, expected, off_by=90, decibels=25)  # random weights: a trained model's test is stricter
+        runs.append(outputs)
+        engine.plans.store.clear()
+    assert_alike(*runs, off_by=0, decibels=100)
+    assert max(np.abs(a.pixels.astype(int) - b.pixels).max() for a, b in zip(outputs[0], expected[0], strict=True)) > 0
+
+
+def test_integers_keep_standard_output_clean_and_report_to_nobody(model, capfd):
+    """NNCF draws progress bars, and sends its maker events."""
+    engine = Engine(model)
+    engine.plans.store.clear()
+    engine.prepare(engine.open(StreamConfig(**TINY, backend="openvino", precision="int8"), Params())).result(120)
+    assert capfd.readouterr().out == ""
+    assert os.environ["NNCF_CI"]
 
 
 @pytest.mark.skipif("bfloat16" not in precisions(), reason="this processor does not multiply bfloat16")

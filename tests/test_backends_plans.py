@@ -10,7 +10,7 @@ from torch import nn
 from millstream.backends.inductor import Inductor
 from millstream.backends.openvino import OpenVino
 from millstream.backends.plain import Signature
-from millstream.backends.plans import Plans, describe, engine_key
+from millstream.backends.plans import Order, Plans, describe, engine_key
 from millstream.backends.store import Store
 from millstream.core.graph import Inputs, LaneForm, TickGraph
 from millstream.core.rows import Lane
@@ -52,13 +52,17 @@ class Counting(OpenVino):
 
     calls = 0
 
-    def compile(self, plain, example):
+    def compile(self, plain, example, played):
         Counting.calls += 1
-        return super().compile(plain, example)
+        return super().compile(plain, example, played)
 
 
 def lazily(form, inputs):
-    return form, lambda: inputs
+    return form, lambda: inputs, ()
+
+
+def order(form, inputs, backend=BACKEND):
+    return Order(backend, form, Signature.of(inputs), CPU, ())
 
 
 @pytest.fixture
@@ -86,7 +90,7 @@ def assert_equal_to_the_graph(run, networks, form, inputs):
 
 def test_a_plan_is_the_graph(store):
     networks, (form, inputs) = Networks(), case(frames=2, mode="full")
-    run = Plans(networks, store).prepare(BACKEND, form, lambda: inputs).result(60)
+    run = Plans(networks, store).prepare(BACKEND, form, lambda: inputs, ()).result(60)
     assert_equal_to_the_graph(run, networks, form, inputs)
     other = inputs._replace(entering={0: 255 - inputs.entering[0]})  # at other addresses
     assert_equal_to_the_graph(run, networks, form, other)
@@ -97,7 +101,7 @@ def test_a_plan_is_the_graph(store):
 
 def test_what_a_plan_gave_is_the_callers_own(store):
     form, inputs = case()
-    run = Plans(Networks(), store).prepare(BACKEND, form, lambda: inputs).result(60)
+    run = Plans(Networks(), store).prepare(BACKEND, form, lambda: inputs, ()).result(60)
     first = run(inputs)
     kept = [each.clone() for each in first]
     run(inputs._replace(entering={0: 255 - inputs.entering[0]}))
@@ -114,40 +118,75 @@ def test_plans_are_bounded_and_the_one_used_last_stays(store):
     assert plans.prepare(BACKEND, *lazily(*cases[1])) is not second
 
 
+def test_plans_are_bounded_in_memory_and_the_one_used_last_stays(store):
+    form, inputs = case(1)
+    Plans(Networks(), store).prepare(BACKEND, form, lambda: inputs, ()).result(60)
+    size = store.entries()[0].size
+    plans, cases = Plans(Networks(), store, limit=2.5 * size), [case(frames) for frames in (1, 2, 3)]
+    for each in cases:
+        plans.prepare(BACKEND, *lazily(*each)).result(60)
+    kept = plans.prepare(BACKEND, *lazily(*cases[2]))
+    assert len(plans) == 2
+    assert plans.prepare(BACKEND, *lazily(*cases[2])) is kept
+    tight = Plans(Networks(), store, limit=1)
+    for each in cases[:2]:
+        tight.prepare(BACKEND, *lazily(*each)).result(60)
+    tight.prepare(BACKEND, *lazily(*cases[1]))
+    assert len(tight) == 1
+
+
 def test_a_second_start_compiles_nothing(store):
     networks, (form, inputs) = Networks(), case()
     backend, before = Counting("float32", 1), Counting.calls
     for _ in range(2):
-        run = Plans(networks, store).prepare(backend, form, lambda: inputs).result(60)
+        run = Plans(networks, store).prepare(backend, form, lambda: inputs, ()).result(60)
         assert_equal_to_the_graph(run, networks, form, inputs)
     assert Counting.calls == before + 1
-    Plans(Networks("other weights"), store).prepare(backend, form, lambda: inputs).result(60)
+    Plans(Networks("other weights"), store).prepare(backend, form, lambda: inputs, ()).result(60)
     assert Counting.calls == before + 2
 
 
 def test_an_engine_that_is_whole_and_none_of_this_machine_is_built_anew(store):
     networks, (form, inputs) = Networks(), case()
-    key = engine_key(networks, BACKEND, form, Signature.of(inputs), CPU)
+    key = engine_key(networks, order(form, inputs))
     store.get(key, "", lambda: b"of another time")
     with pytest.warns(UserWarning, match="built anew"):
-        run = Plans(networks, store).prepare(BACKEND, form, lambda: inputs).result(60)
+        run = Plans(networks, store).prepare(BACKEND, form, lambda: inputs, ()).result(60)
     assert_equal_to_the_graph(run, networks, form, inputs)
 
 
 def test_the_key_holds_everything_an_engine_depends_on():
     networks, (form, inputs) = Networks(), case()
-    signature = Signature.of(inputs)
     keys = [
-        engine_key(networks, BACKEND, form, signature, CPU),
-        engine_key(Networks("b"), BACKEND, form, signature, CPU),
-        engine_key(networks, replace(BACKEND, threads=2), form, signature, CPU),
-        engine_key(networks, replace(BACKEND, precision="bfloat16"), form, signature, CPU),
-        engine_key(networks, Inductor("float32", 1), form, signature, CPU),
-        engine_key(networks, BACKEND, case(mode="self-negative")[0], signature, CPU),
-        engine_key(networks, BACKEND, form, Signature.of(case(frames=2)[1]), CPU),
+        engine_key(networks, order(form, inputs)),
+        engine_key(Networks("b"), order(form, inputs)),
+        engine_key(networks, order(form, inputs, replace(BACKEND, threads=2))),
+        engine_key(networks, order(form, inputs, replace(BACKEND, precision="bfloat16"))),
+        engine_key(networks, order(form, inputs, Inductor("float32", 1))),
+        engine_key(networks, order(case(mode="self-negative")[0], inputs)),
+        engine_key(networks, order(form, case(frames=2)[1])),
     ]
     assert len(set(keys)) == len(keys)
-    assert engine_key(Networks(), OpenVino("float32", 1), case()[0], Signature.of(case()[1]), CPU) == keys[0]
+    assert engine_key(Networks(), order(*case(), OpenVino("float32", 1))) == keys[0]
+
+
+def test_what_is_played_is_computed_where_ranges_are_measured_and_nowhere_else(store):
+    networks, (form, inputs) = Networks(), case()
+    asked = []
+
+    def played():
+        for level in (0, 80, 160, 255):
+            asked.append(level)
+            pixels = torch.full_like(inputs.entering[0], level) // 2 + inputs.entering[0] // 2
+            yield inputs._replace(entering={0: pixels})
+
+    plans, expected = Plans(networks, store), TickGraph(networks, form)(inputs)
+    plans.prepare(BACKEND, form, lambda: inputs, played()).result(60)
+    assert not asked
+    run = plans.prepare(OpenVino("int8", 1), form, lambda: inputs, played()).result(60)
+    assert len(asked) == 4
+    error = run(inputs).latents - expected.latents
+    assert 0 < error.square().mean().sqrt() < 0.08 * expected.latents.std()  # 8 bits, and what the steps make of them
 
 
 def test_what_it_is_called():

@@ -130,9 +130,9 @@ class TestTurns:
         field = [timing.Local(name, lambda pixels, name=name: order.append(name)) for name in "ab"]
         seconds = timing.measure(field, pictures(3), count)
         assert {name: len(times) for name, times in seconds.items()} == {"a": count, "b": count}
-        first = min(count, timing.TURN) + 1
+        first = min(count, timing.TURN) + timing.LEAD
         assert order[: 2 * first] == ["a"] * first + ["b"] * first
-        assert len(order) == 2 * (count + -(-count // timing.TURN))
+        assert len(order) == 2 * (count + timing.LEAD * -(-count // timing.TURN))
 
     @pytest.mark.parametrize("delay", [0, 1, 3])
     def test_warm_up_gives_each_picture_its_own_output(self, delay: int):

@@ -16,11 +16,12 @@ from millstream.bench.live_engine import Straight
 from millstream.bench.live_report import Gate, LiveReport, Row, figures_of
 from millstream.bench.live_server import Load, Meter, Server, serving_straight
 from millstream.bench.live_soak import cycles, soak
+from millstream.bench.live_swap import Show, swaps
 from millstream.bench.live_watch import NUMBERS, Seen, Tally
 from millstream.errors import BadInputError
 from millstream.options import Parser
 from millstream.params import Params, StreamConfig
-from tests import toy
+from tests import tiny, toy
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +124,27 @@ def test_a_soak_tells_slopes(server: Server, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.skipif(live_browser.lacking() is not None, reason=f"{live_browser.lacking()}")
+def test_a_swap_tells_how_long_a_picture_was_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("millstream.bench.live_swap.SIDE", 32)
+    monkeypatch.setattr("millstream.bench.live_swap.STEADY", 0.5)
+    changes = {"up": {"steps": 4, "width": 48}, "back": {"steps": 2, "width": 32}}
+    monkeypatch.setattr("millstream.bench.live_swap.CHANGES", changes)
+    up, back = swaps(str(tiny.small()))
+    assert [up.case, back.case] == ["swap, up", "swap, back"]
+    for row in (up, back):
+        figures = row.figures
+        assert figures["gap_ms"] >= figures["frame_ms"] > 0
+        assert figures["frames"] == pytest.approx(figures["gap_ms"] / figures["frame_ms"], rel=0.1)
+        assert figures["built_s"] >= 0
+
+
+def test_the_longest_wait_is_that_which_falls_into_the_time() -> None:
+    show = Show.__new__(Show)
+    show.moments = [0.0, 1.0, 1.2, 3.2, 3.3]
+    assert show.longest(1.0, 1.3) == pytest.approx(2.0)  # in part
+    assert show.longest(3.25, 4.0) == pytest.approx(0.1)
+
+
 def test_the_page_is_read_back_from_its_canvas(server: Server) -> None:
     with live_browser.chromium() as browser, live_browser.page(browser, server.url, "vp8", stamped=True) as watch:
         watch.see(0.5)

@@ -1,6 +1,6 @@
 """Sessions on one device: each tick is one encoder, one denoiser and one decoder call for all that agree."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import astuple, replace
 from functools import lru_cache
@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from millstream.backends import calibration
 from millstream.backends.choice import EAGER, Run, choose
 from millstream.backends.plans import Plans
 from millstream.backends.store import Store
@@ -25,7 +26,7 @@ from millstream.core.schedule import Rule, levels_from_strength, levels_from_t_i
 from millstream.core.tick import admit, advance
 from millstream.errors import BadInputError, MillstreamError, ModelError
 from millstream.frame import Frame
-from millstream.memory import check_rows, check_tick
+from millstream.memory import check_rows, check_tick, free_bytes
 from millstream.models import Model
 from millstream.params import Params, StreamConfig, WeightedPrompt, check
 from millstream.turns import Turns
@@ -205,7 +206,7 @@ class Engine:
     def __init__(self, model: Model, store: Store | None = None) -> None:
         """`store` is the engine cache; by default that of the user."""
         self.model = model
-        self.plans = Plans(model, store)
+        self.plans = Plans(model, store, limit=free_bytes(model.device) / 4)
         self._turns = Turns()
 
     def open(self, config: StreamConfig, params: Params, version: int = 1) -> Session:
@@ -224,7 +225,10 @@ class Engine:
         The future raises ModelError where the back end cannot build it.
         """
         backend, form = sessions[0].backend, tuple(session.whole for session in sessions)
-        return self.plans.prepare(backend, form, lambda: _inputs(sessions)) if backend else None
+        if backend is None:
+            return None
+        played = self._played([session.config for session in sessions])
+        return self.plans.prepare(backend, form, lambda: _inputs(sessions), played)
 
     def computing(self, session: Session) -> str:
         """The name of what computes a session's ticks: its back end, or eager until that is built."""
@@ -282,6 +286,17 @@ class Engine:
         if building and self._built(building, all(session.waits for session in sessions)):
             return Plan(tuple(session.whole for session in sessions), building.result())
         return None
+
+    def _played(self, configs: Sequence[StreamConfig]) -> Iterator[Inputs]:
+        """Inputs of a tick of such streams, over real pictures, each in flight at every stage."""
+        sessions = [Session(self.model, config, Params()) for config in configs]
+        lanes, form = [session.lane for session in sessions], tuple(session.whole for session in sessions)
+        for changes, picture in calibration.scenes(*sessions[0].size):
+            update_alike(sessions, changes)
+            for _ in range(max(lane.layout.stages for lane in lanes)):
+                admit(lanes, [session.take([Frame(0, picture)] * session.layout.frames) for session in sessions])
+                advance(lanes, TickGraph(self.model, form)(_inputs(sessions)))
+            yield _inputs(sessions)
 
     def _weights(self) -> int:
         """Bytes of what a compiler copies; 0 where the networks are not loaded, for then it is built already."""

@@ -16,7 +16,7 @@ GuidanceMode = Literal["none", "full", "self-negative", "one-time-negative"]
 Sampler = Literal["auto", "lcm", "turbo", "ode"]
 Stall = Literal["resend", "hold"]
 BackendName = Literal["auto", "eager", "inductor", "openvino"]
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Precision = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 
 MAX_STAGES = 50
 MAX_PROMPTS = 8
@@ -127,7 +127,8 @@ class StreamConfig(BaseModel):
         "auto", description="what computes a tick; auto is inductor on CUDA, openvino on a CPU, else eager"
     )
     precision: Precision = Field(
-        "auto", description="numbers openvino computes in; auto is bfloat16 where the processor multiplies it"
+        "auto",
+        description="numbers openvino computes in; auto is bfloat16 where the processor multiplies it, int8 needs nncf",
     )
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
 """Which back end runs: the one that is named, or the fastest of this machine."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 import torch
@@ -33,8 +33,11 @@ class Backend(Protocol):
         """The numbers it computes in."""
         ...
 
-    def compile(self, plain: Plain, example: tuple[Tensor, ...]) -> bytes:
-        """Make an engine of the graph, for tensors like the example. Takes seconds to minutes."""
+    def compile(self, plain: Plain, example: tuple[Tensor, ...], played: Iterable[tuple[Tensor, ...]]) -> bytes:
+        """Make an engine of the graph, for tensors like the example. Takes seconds to minutes.
+
+        `played` are its inputs over real pictures, computed as they are asked for: for what has to be measured.
+        """
         ...
 
     def load(self, engine: bytes, signature: Signature) -> Run:

@@ -3,7 +3,7 @@
 import io
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -40,7 +40,7 @@ class Inductor:
         found = any(map(shutil.which, [os.environ.get("CXX", ""), *COMPILERS]))
         return None if found else "needs a C++ compiler; install g++, or use --backend eager"
 
-    def compile(self, plain: Plain, example: tuple[Tensor, ...]) -> bytes:
+    def compile(self, plain: Plain, example: tuple[Tensor, ...], played: Iterable[tuple[Tensor, ...]]) -> bytes:
         """Export, generate, compile."""
         from torch import _inductor  # noqa: PLC0415
 
@@ -76,5 +76,6 @@ def own_precision(name: str, precision: str, dtype: torch.dtype) -> str:
     """The name of `dtype`. Raises ModelError where another precision is asked for."""
     own = str(dtype).removeprefix("torch.")
     if precision not in ("auto", own):
-        raise ModelError(f"precision {precision}: {name} computes in the model's own numbers; use --dtype {precision}")
+        cure = "use --backend openvino" if precision == "int8" else f"use --dtype {precision}"
+        raise ModelError(f"precision {precision}: {name} computes in the model's own numbers; {cure}")
     return own

@@ -1,9 +1,10 @@
-"""OpenVINO on a CPU: the tick as one static graph, in bfloat16 where the processor multiplies it."""
+"""OpenVINO on a CPU: the tick as one static graph, in bfloat16 where the processor multiplies it, or in integers."""
 
 import io
 import platform
 import sys
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -16,15 +17,17 @@ from torch import Tensor
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 from torch.utils import _pytree as pytree
 
+from millstream.backends import int8
 from millstream.backends.plain import Plain, Signature
 from millstream.core.graph import Inputs, Outputs
 from millstream.errors import ModelError
 
 if TYPE_CHECKING:
-    from openvino import CompiledModel
+    from openvino import CompiledModel, Model, Node, Output
 
 PROCESSORS = ("x86_64", "AMD64", "aarch64", "arm64")
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+INT8 = "int8"
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,10 @@ class OpenVino:
     def make(cls, precision: str, dtype: torch.dtype) -> "OpenVino":
         """Choose the numbers: of `auto`, bfloat16 where the processor has it. Raises ModelError for what it has not."""
         known = precisions()
-        if precision not in ("auto", *known):
-            raise ModelError(f"precision {precision}: openvino has {' and '.join(known)} on this processor")
+        if precision not in ("auto", INT8, *known):
+            raise ModelError(f"precision {precision}: openvino has {', '.join(known)} and {INT8} on this processor")
+        if precision == INT8 and (reason := int8.missing()):
+            raise ModelError(f"precision {INT8}: {reason}")
         return cls(known[-1] if precision == "auto" else precision, torch.get_num_threads())
 
     @staticmethod
@@ -54,8 +59,8 @@ class OpenVino:
             return f"is not made for {platform.machine()}; use --backend eager"
         return None if find_spec("openvino") else f"is not installed; {sys.executable} -m pip install openvino"
 
-    def compile(self, plain: Plain, example: tuple[Tensor, ...]) -> bytes:
-        """Trace, convert, fix the shapes, compile."""
+    def compile(self, plain: Plain, example: tuple[Tensor, ...], played: Iterable[tuple[Tensor, ...]]) -> bytes:
+        """Trace, convert, fix the shapes, quantize where integers are asked for, compile."""
         import openvino  # noqa: PLC0415
         from openvino.frontend import FrontEndManager  # noqa: PLC0415
         from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # noqa: PLC0415
@@ -66,9 +71,10 @@ class OpenVino:
         frontend, decoder = FrontEndManager().load_by_framework("pytorch"), TorchScriptPythonDecoder(traced)
         model = frontend.convert(frontend.load(decoder))
         model.reshape({i: list(tensor.shape) for i, tensor in enumerate(example)})
+        spread_scales(model)
+        if self.precision == INT8:
+            model = int8.quantized(model, played)
         settings, engine = self._settings(), io.BytesIO()
-        if any(getattr(part, "time_embedding_norm", None) == "scale_shift" for part in plain.modules()):
-            settings["SNIPPETS_MODE"] = "DISABLE"  # its fusing of such networks ends the process, in 2026.4
         openvino.Core().compile_model(model, "CPU", settings).export_model(engine)
         return engine.getvalue()
 
@@ -84,12 +90,13 @@ class OpenVino:
 
         core = openvino.Core()
         facts = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
-        return f"{version('openvino')} {facts}"
+        quantizer = version("nncf") if self.precision == INT8 else ""
+        return f"{version('openvino')} {quantizer} {facts}"
 
     def _settings(self) -> dict[str, Any]:
         return {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": PRECISIONS[self.precision],
+            "INFERENCE_PRECISION_HINT": PRECISIONS[precisions()[-1] if self.precision == INT8 else self.precision],
             "INFERENCE_NUM_THREADS": self.threads,
             "ENABLE_CPU_PINNING": False,  # files are read and written beside it, on the same cores
         }
@@ -102,6 +109,39 @@ def precisions() -> list[str]:
 
     here = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return [name for name, capability in (("float32", "FP32"), ("bfloat16", "BF16")) if capability in here]
+
+
+def spread_scales(model: "Model") -> None:
+    """Turn each h * (1 + s) into h + h * s.
+
+    Networks whose time embedding scales have the former, and fusing its sum over one number a channel with what is
+    done over the picture ends the process, in float32, in 2026.4.
+    """
+    from openvino import opset13 as ops  # noqa: PLC0415
+    from openvino.passes import ConstantFolding, Manager  # noqa: PLC0415
+
+    folding = Manager()
+    folding.register_pass(ConstantFolding())  # the 1 is a product of converted constants
+    folding.run_passes(model)
+    for product in model.get_ordered_ops():
+        if product.get_type_name() != "Multiply":
+            continue
+        for h, factor in (product.input_values(), product.input_values()[::-1]):
+            s = one_and(factor.get_node())
+            if s is not None:
+                product.output(0).replace(ops.add(h, ops.multiply(h, s)).output(0))
+                break
+
+
+def one_and(total: "Node") -> "Output | None":
+    """What is added to the number 1 in this node; None where it is no such sum."""
+    if total.get_type_name() != "Add":
+        return None
+    for one, s in (total.input_values(), total.input_values()[::-1]):
+        constant = one.get_node()
+        if constant.get_type_name() == "Constant" and constant.data.size == 1 and constant.data.item() == 1:
+            return s
+    return None
 
 
 class Request:

@@ -1,13 +1,16 @@
 """Prepared ticks: built in a thread beside the stream, kept in memory and on disk, bounded."""
 
 import logging
+import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from hashlib import blake2b
 from importlib.metadata import version
 from threading import Lock
 from time import monotonic
+from typing import TypeAlias
 
 import torch
 
@@ -19,65 +22,83 @@ from millstream.errors import MillstreamError, ModelError
 
 log = logging.getLogger(__name__)
 
+Key: TypeAlias = tuple[Backend, Form]
+
 KEPT = 8  # each holds the model's weights a second time, in the compiler's own order
 REASON = 200  # characters of a compiler's complaint that the message repeats
 
 
 class Plans:
-    """Compiled ticks of one model. Those used longest ago are let go of beyond `kept`."""
+    """Compiled ticks of one model. Those used longest ago are let go of: beyond `kept`, and beyond `limit` bytes.
 
-    def __init__(self, networks: Parts, store: Store | None = None, kept: int = KEPT) -> None:
+    The one used last stays, whatever its size.
+    """
+
+    def __init__(self, networks: Parts, store: Store | None = None, kept: int = KEPT, limit: float = math.inf) -> None:
         self._networks = networks
         self.store = store or Store()
-        self._kept = kept
-        self._runs: OrderedDict[tuple[Backend, Form], Future[Run]] = OrderedDict()
+        self._kept, self._limit = kept, limit
+        self._sizes: dict[Key, int] = {}  # bytes, of those that are built
+        self._runs: OrderedDict[Key, Future[Run]] = OrderedDict()
         self._lock = Lock()
         self._builder = ThreadPoolExecutor(1, "millstream-build")
 
     def __len__(self) -> int:
         return len(self._runs)
 
-    def prepare(self, backend: Backend, form: Form, gather: Callable[[], Inputs]) -> Future[Run]:
+    def prepare(
+        self, backend: Backend, form: Form, gather: Callable[[], Inputs], played: Iterable[Inputs]
+    ) -> Future[Run]:
         """Begin to build the tick of a form, unless that was begun; never waits.
 
         `gather` gives inputs of this form, of which shapes alone matter; it is not called again for one that was
-        begun, for every tick comes here. The future raises ModelError where the back end cannot build it.
+        begun, for every tick comes here. `played` are those of a stream over real pictures, computed where the back
+        end measures them. The future raises ModelError where the back end cannot build it.
         """
         key = backend, form
         with self._lock:
             if key not in self._runs:
                 inputs = gather()
-                signature, device = Signature.of(inputs), inputs.lanes[0].x.device
-                self._runs[key] = self._builder.submit(self._build, backend, form, signature, device)
+                order = Order(backend, form, Signature.of(inputs), inputs.lanes[0].x.device, played)
+                self._runs[key] = self._builder.submit(self._build, order)
             self._runs.move_to_end(key)
-            while len(self._runs) > self._kept:
-                self._runs.popitem(last=False)[1].cancel()
+            while len(self._runs) > 1 and (len(self._runs) > self._kept or self._bytes() > self._limit):
+                oldest, building = self._runs.popitem(last=False)
+                building.cancel()
+                self._sizes.pop(oldest, None)
             return self._runs[key]
 
-    def _build(self, backend: Backend, form: Form, signature: Signature, device: torch.device) -> Run:
+    def _bytes(self) -> int:
+        return sum(self._sizes.get(key, 0) for key in self._runs)
+
+    def _build(self, order: "Order") -> Run:
         try:
-            return self._load(backend, form, signature, device)
+            return self._load(order)
         except MillstreamError:
             raise
         except Exception as error:  # compilers fail in many ways, and the cure is the same
             reason = " ".join(str(error).split())[:REASON] or type(error).__name__
             raise ModelError(
-                f"backend {backend.name}: cannot build this model ({reason}); use --backend eager"
+                f"backend {order.backend.name}: cannot build this model ({reason}); use --backend eager"
             ) from error
 
-    def _load(self, backend: Backend, form: Form, signature: Signature, device: torch.device) -> Run:
+    def _load(self, order: "Order") -> Run:
+        backend, signature = order.backend, order.signature
+
         def compile_() -> bytes:
             begun = monotonic()
             log.info("building an engine, once for: %s", what)
-            plain = Plain(TickGraph(self._networks, form), self._networks, signature)
+            plain = Plain(TickGraph(self._networks, order.form), self._networks, signature)
+            played = (tuple(signature.flatten(inputs)) for inputs in order.played)
             with torch.no_grad():
-                engine = backend.compile(plain.eval(), signature.zeros(device))
+                engine = backend.compile(plain.eval(), signature.zeros(order.device), played)
             log.info("built in %.1f s", monotonic() - begun)
             return engine
 
-        key = engine_key(self._networks, backend, form, signature, device)
-        what = describe(self._networks, backend, form)
+        key = engine_key(self._networks, order)
+        what = describe(self._networks, backend, order.form)
         engine = self.store.get(key, what, compile_)
+        self._sizes[backend, order.form] = len(engine)
         self._networks.keep(self.store)
         try:
             return backend.load(engine, signature)
@@ -86,11 +107,22 @@ class Plans:
             return backend.load(self.store.get(key, what, compile_), signature)
 
 
-def engine_key(networks: Parts, backend: Backend, form: Form, signature: Signature, device: torch.device) -> str:
+@dataclass(frozen=True)
+class Order:
+    """A tick to build: for which back end and device, its form and its inputs, and inputs over real pictures."""
+
+    backend: Backend
+    form: Form
+    signature: Signature
+    device: torch.device
+    played: Iterable[Inputs]
+
+
+def engine_key(networks: Parts, order: Order) -> str:
     """Hash of everything that an engine depends on."""
     code = [version("torch"), version("diffusers"), source_hash()]
-    facts = (networks.fingerprint, backend, backend.identity(device), form, signature, str(device), code)
-    return blake2b(repr(facts).encode(), digest_size=16).hexdigest()
+    built_for = (order.backend, order.backend.identity(order.device), order.form, order.signature, str(order.device))
+    return blake2b(repr((networks.fingerprint, *built_for, code)).encode(), digest_size=16).hexdigest()
 
 
 def describe(networks: Parts, backend: Backend, form: Form) -> str:

@@ -12,6 +12,7 @@ from millstream.bench.live_client import python_client
 from millstream.bench.live_report import Gate, LiveReport, Row, figures_of
 from millstream.bench.live_server import Meter, Server, serving, serving_straight
 from millstream.bench.live_soak import cycles, soak
+from millstream.bench.live_swap import swaps
 from millstream.bench.live_watch import Watch
 from millstream.bench.report import describe_machine
 from millstream.errors import MillstreamError
@@ -75,6 +76,7 @@ class Bench:
         with serving(plan.model, EMBEDDED_SIDE, EMBEDDED_STEPS) as server, self._open(server, stamped=False) as watch:
             self._warm_up(watch)
             self._note("embedded", self._name, watch, server, ORDERED)
+        self.trials += swaps(plan.model)
         if plan.soak is not None:
             with serving_straight(0.0, plan.model) as server, self._open(server, stamped=True) as watch:
                 self.trials.append(soak(watch, server, plan.soak))

@@ -94,9 +94,9 @@ class WatchedBackend:
         """As the back end alone: its engines in the cache are the same."""
         return repr(self.backend)
 
-    def compile(self, plain: Plain, example: tuple[Tensor, ...]) -> bytes:
+    def compile(self, plain: Plain, example: tuple[Tensor, ...], played: Iterable[tuple[Tensor, ...]]) -> bytes:
         """Make an engine of the graph."""
-        return self.backend.compile(plain, example)
+        return self.backend.compile(plain, example, played)
 
     def load(self, engine: bytes, signature: Signature) -> "WatchedRun":
         """Give the callable of an engine, watched."""

@@ -12,16 +12,17 @@ from millstream.errors import ModelError
 
 NAME = "table1"
 STEPS = (1, 2, 4, 10)
+INTEGERS = "openvino", "int8"
 ABOUT = "The engine with and without a compiled back end, and its peers, by denoising steps."
 
 
 def measure(setup: Setup) -> Table:
-    """Every back end that can run here."""
+    """Every back end that can run here, and integers."""
     return _measure(setup, (EAGER, *KINDS))
 
 
 def quick(setup: Setup) -> Table:
-    """Eager and the fastest back end alone."""
+    """Eager, the fastest back end, and integers."""
     return _measure(setup, tuple(dict.fromkeys((EAGER, setup.fastest))))
 
 
@@ -39,7 +40,7 @@ def own_systems(setup: Setup, steps: int, forms: Sequence[tuple[str, str]]) -> t
 
 def _measure(setup: Setup, backends: Sequence[str]) -> Table:
     def own(steps: int) -> tuple[list[System], list[str]]:
-        return own_systems(setup, steps, [(backend, "auto") for backend in backends])
+        return own_systems(setup, steps, [*((backend, "auto") for backend in backends), INTEGERS])
 
     rows, notes = against_peers(setup, NAME, STEPS, own, reference=setup.case(1, EAGER).label)
     return Table(NAME, ABOUT, BASELINE, rows, notes)

@@ -10,7 +10,8 @@ import numpy as np
 from millstream.bench.report import Row
 from millstream.frame import Pixels
 
-TURN = 4  # timed frames before the next system has its turn
+TURN = 12  # timed frames before the next system has its turn
+LEAD = 3  # untimed frames before them
 
 
 class Timed(NamedTuple):
@@ -91,13 +92,14 @@ def warm_up(system: System, pictures: Sequence[Pixels]) -> list[Pixels]:
 def measure(systems: Sequence[System], pictures: Sequence[Pixels], count: int) -> dict[str, list[float]]:
     """Time `count` frames of every system, in turns; give the seconds by name.
 
-    Every turn begins with a frame that is not timed: it pays for what the others left in the caches.
+    Every turn begins with frames that are not timed: they pay for what the others left in the caches, and for their
+    threads, which wait for more work for a while before they rest.
     """
     seconds: dict[str, list[float]] = {system.name: [] for system in systems}
     for start in range(0, count, TURN):
         for system in systems:
             times = _turn(system, pictures, start, min(TURN, count - start))
-            seconds[system.name] += times[1:]
+            seconds[system.name] += times[LEAD:]
     return seconds
 
 
@@ -125,5 +127,5 @@ def race(place: Place, systems: Sequence[System], pictures: Sequence[Pixels], co
 
 
 def _turn(system: System, pictures: Sequence[Pixels], start: int, count: int) -> list[float]:
-    places = range(start, start + count + 1)
+    places = range(start, start + LEAD + count)
     return [system.process(pictures[place % len(pictures)]).seconds for place in places]
