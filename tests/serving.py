@@ -103,7 +103,8 @@ class Line:
     """One live connection, message by message."""
 
     def __init__(self, server: Running, session: str = "new", role: str = "control", **hello: Any) -> None:
-        query = urlencode({"session": session, "role": role})
+        token = hello.pop("token", server.token)
+        query = urlencode({"session": session, "role": role} | ({"token": token} if token else {}))
         self.socket = connect(f"ws://127.0.0.1:{server.port}{PATH}?{query}", compression=None, max_size=None)
         self.upto = -1
         if hello.pop("greet", True):

@@ -204,6 +204,22 @@ def test_viewers_see_what_the_controller_makes() -> None:
             assert viewer.hear("ack")["params"]["seed"] == 9
 
 
+def test_who_came_by_a_viewers_link_watches_and_does_not_control(tmp_path: Path) -> None:
+    with serve(tmp_path, SMALL, token="secret") as server, Line(server) as first:
+        greeting = first.hear("welcome")
+        first.credit()
+        first.show(jpeg(0))
+        with Line(server, greeting["session"], "view", token=greeting["viewers"]) as viewer:
+            assert "viewers" not in viewer.hear("welcome")
+            assert viewer.hear("picture").sequence == 0
+            viewer.say("take")
+            assert "shows the stream" in viewer.hear("error")["message"]
+        first.say("set", id=1, params={"seed": 3})
+        assert first.hear("ack")["params"]["seed"] == 3
+        with pytest.raises(InvalidStatus, match="401"):
+            Line(server, greeting["session"], "control", token=greeting["viewers"])
+
+
 def test_a_slow_viewer_slows_nobody() -> None:
     with shared().client.open() as stream, Line(shared(), stream.session, "view") as slow:
         slow.hear("welcome")

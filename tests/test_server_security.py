@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from millstream.server.app import PAGE
-from millstream.server.security import Guard, inline_scripts, is_loopback, new_token
+from millstream.server.security import Guard, inline_scripts, is_loopback, new_token, viewer_token
 from tests.asgi import ask
 
 TOKEN = "correct-horse"
@@ -91,8 +91,47 @@ def test_the_token_opens(kind: str, target: str, headers: dict[str, str], fine: 
     assert ask(guarded(TOKEN), target, kind=kind, **headers)[0] == (served if fine else 401)
 
 
-def test_health_needs_no_token() -> None:
-    assert ask(guarded(TOKEN), "/healthz")[0] == 200
+@pytest.mark.parametrize("path", ["/healthz", "/view", "/css/page.css", "/js/view.js", "/vendor/x.js", "/icon.svg"])
+def test_what_tells_nothing_needs_no_token(path: str) -> None:
+    assert ask(guarded(TOKEN), path)[0] == 200
+    assert "set-cookie" not in ask(guarded(TOKEN), f"{path}?token={TOKEN}")[1]
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/index.html", "/js", "/view/", "//view", "/api/v1/models"])
+def test_all_else_does(path: str) -> None:
+    assert ask(guarded(TOKEN), path)[0] == 401
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "target", "fine"),
+    [
+        ("websocket", "GET", "/api/v1/live?session=s&role=view&", True),
+        ("websocket", "GET", "/api/v1/live?session=s&role=control&", False),
+        ("websocket", "GET", "/api/v1/live?session=s&", False),
+        ("websocket", "GET", "/api/v1/live?session=other&role=view&", False),
+        ("websocket", "GET", "/api/v1/live?session=new&role=view&", False),
+        ("http", "GET", "/api/v1/sessions/s?", True),
+        ("http", "GET", "/api/v1/sessions/s/picture.jpg?", True),
+        ("http", "GET", "/api/v1/sessions/s/stream.mjpg?", True),
+        ("http", "GET", "/api/v1/sessions/other/stream.mjpg?", False),
+        ("http", "DELETE", "/api/v1/sessions/s?", False),
+        ("http", "POST", "/api/v1/sessions/s/recordings?", False),
+        ("http", "GET", "/api/v1/sessions?", False),
+        ("http", "GET", "/?", False),
+    ],
+)
+def test_a_viewers_token_shows_its_session_and_does_nothing_else(
+    kind: str, method: str, target: str, fine: bool
+) -> None:
+    status = ask(guarded(TOKEN), f"{target}token={viewer_token(TOKEN, 's')}", method, kind)[0]
+    assert status == ((101 if kind == "websocket" else 200) if fine else 401)
+
+
+def test_viewers_tokens_are_another_for_each_session_and_each_server() -> None:
+    made = {viewer_token(token, session) for token in (TOKEN, "other") for session in ("a", "b")}
+    assert len(made) == 4
+    assert {len(token) for token in made} == {32}
+    assert TOKEN not in "".join(made)
 
 
 def test_a_page_that_was_opened_with_the_token_keeps_it_in_a_cookie() -> None:

@@ -88,7 +88,7 @@ def create_app(  # noqa: PLR0913
         with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1), "millstream-pictures") as pool:
             catalogue = Catalogue(data / "models", settings.model)
             house = House(settings, catalogue, shelves["recording"], pool, limits, make=make)
-            app.state.services = Services(house, Presets(data / "presets", limits.presets), shelves, data)
+            app.state.services = Services(house, Presets(data / "presets", limits.presets), shelves, data, token)
             house.start()
             try:
                 yield
@@ -150,7 +150,7 @@ def _add_live(app: FastAPI) -> None:
     @app.websocket(PATH)
     async def connection(websocket: WebSocket) -> None:
         own: Services = websocket.app.state.services
-        await live(websocket, own.house, own.shelves)
+        await live(websocket, own)
 
 
 def _add_page(app: FastAPI) -> None:

@@ -15,11 +15,12 @@ def schemas() -> dict[str, Any]:
     return {section: schema.model_json_schema() for section, schema in SCHEMAS.items()}
 
 
-def welcome(session: Session) -> dict[str, Any]:
-    """The fields of `welcome` that say what the session is."""
+def welcome(session: Session, viewers: str | None) -> dict[str, Any]:
+    """The fields of `welcome` that say what the session is; `viewers` is the token for a viewer's link."""
     config = session.settings.config
     return {
         "session": session.id,
+        **({"viewers": viewers} if viewers else {}),
         "size": [config.width, config.height],
         "settings": session.settings_shown(),
         "schema": schemas(),

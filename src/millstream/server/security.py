@@ -1,12 +1,14 @@
 """Who may talk to the server: Host, Origin and token are checked before anything else; every answer is locked down.
 
 Host guards against DNS rebinding: a page of another site that has its name point here still sends that name. Origin
-guards WebSockets and changes, which browsers let any page begin. The token guards all where others can connect.
+guards WebSockets and changes, which browsers let any page begin. The token guards all where others can connect; a
+viewer's token, made of it, opens one session to be watched, and nothing else.
 """
 
 import asyncio
 import base64
 import hashlib
+import hmac
 import ipaddress
 import re
 import secrets
@@ -21,11 +23,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from millstream.server.protocol import PATH
+
 COOKIE = "millstream_token"
 SAFE = {"GET", "HEAD", "OPTIONS"}
-OPEN_PATHS = {"/healthz"}  # without the token: it tells nothing
-PAGES = {"/", "/view"}
-FRAMED = {"/view"}
+OPEN = re.compile(r"/(healthz|view|icon\.svg|(css|js|vendor)/.*)")  # without the token: they tell nothing
+PAGE = "/"
+VIEWED = "/view"
+WATCHED = re.compile(r"/api/v1/sessions/([^/]+)(/picture\.jpg|/stream\.mjpg)?")
+WATCHES = "millstream.watches"  # in the scope of a connection that may watch and not control
 INLINE_SCRIPT = re.compile(r"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL | re.IGNORECASE)
 HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?", re.ASCII)
 
@@ -68,8 +74,10 @@ class Guard:
             return _refuse(403, "this server does not answer to that name; open it by its address or as localhost")
         if self._needs_origin(connection) and not _same_origin(connection.headers, host):
             return _refuse(403, "a page of another site may not do this")
-        if self._token and connection.url.path not in OPEN_PATHS and not self._trusted(connection):
-            return _refuse(401, "a token is needed; open the address that the server printed when it started")
+        if self._token and not OPEN.fullmatch(connection.url.path) and not self._trusted(connection, self._token):
+            if not self._watches(connection, self._token):
+                return _refuse(401, "a token is needed; open the address that the server printed when it started")
+            connection.scope[WATCHES] = True
         return None
 
     def _known(self, host: str) -> bool:
@@ -81,7 +89,12 @@ class Guard:
     def _needs_origin(self, connection: HTTPConnection) -> bool:
         return connection.scope["type"] == "websocket" or connection.scope["method"] not in SAFE
 
-    def _trusted(self, connection: HTTPConnection) -> bool:
+    def _watches(self, connection: HTTPConnection, token: str) -> bool:
+        """Whether the connection watches a session, and brings that one's viewer's token."""
+        session = _watched(connection)
+        return session is not None and self._trusted(connection, viewer_token(token, session))
+
+    def _trusted(self, connection: HTTPConnection, token: str) -> bool:
         kind, _, bearer = connection.headers.get("authorization", "").partition(" ")
         offered = (
             bearer if kind.lower() == "bearer" else "",
@@ -89,10 +102,8 @@ class Guard:
             connection.cookies.get(COOKIE, ""),
         )
         # All three are compared, and in constant time.
-        return any(list(map(self._is_token, offered)))
-
-    def _is_token(self, text: str) -> bool:
-        return secrets.compare_digest(text.encode(), (self._token or "").encode())
+        fitting = [secrets.compare_digest(text.encode(), token.encode()) for text in offered]
+        return any(fitting)
 
     def _locked(self, connection: HTTPConnection, send: Send) -> Send:
         """A `send` that adds the security headers, and on a page that was opened with the token its cookie."""
@@ -102,7 +113,7 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS | {"Content-Security-Policy": self._policy(connection)})
                 headers.setdefault("Cache-Control", "no-store")
-                if self._token and connection.url.path in PAGES and message["status"] == 200:
+                if self._token and connection.url.path == PAGE and message["status"] == 200:
                     headers.append("Set-Cookie", f"{COOKIE}={self._token}; HttpOnly; SameSite=Strict; Path=/")
             await send(message)
 
@@ -111,7 +122,7 @@ class Guard:
     def _policy(self, connection: HTTPConnection) -> str:
         host = connection.headers.get("host", "")
         sockets = f" ws://{host} wss://{host}" if HOST.fullmatch(host) else ""  # older Safari: 'self' is http alone
-        ancestors = "*" if connection.url.path in FRAMED else "'none'"
+        ancestors = "*" if connection.url.path == VIEWED else "'none'"
         return (
             f"default-src 'none'; script-src 'self' {self._scripts}; style-src 'self'; worker-src 'self'; "
             f"img-src 'self' blob: data:; media-src 'self' blob:; font-src 'self'; connect-src 'self'{sockets}; "
@@ -128,6 +139,20 @@ async def deny(websocket: WebSocket, response: Response) -> None:
 def new_token() -> str:
     """A token that nobody guesses."""
     return secrets.token_urlsafe(24)
+
+
+def viewer_token(token: str, session: str) -> str:
+    """What opens one session to be watched; it is given away with a viewer's link."""
+    return base64.urlsafe_b64encode(hmac.digest(token.encode(), session.encode(), "sha256")).decode()[:32]
+
+
+def _watched(connection: HTTPConnection) -> str | None:
+    """The session that a connection watches; None for all that does more, or something else."""
+    if connection.scope["type"] == "websocket":
+        query = connection.query_params
+        return query.get("session") if connection.url.path == PATH and query.get("role") == "view" else None
+    found = WATCHED.fullmatch(connection.url.path) if connection.scope["method"] in SAFE else None
+    return found[1] if found else None
 
 
 def inline_scripts(folder: Path) -> list[str]:

@@ -10,9 +10,10 @@ from millstream.server.recordings import Kind, Shelf
 
 @dataclass
 class Services:
-    """The sessions, and the folders on disk."""
+    """The sessions, the folders on disk, and the token that opens the server; None where it needs none."""
 
     house: House
     presets: Presets
     shelves: dict[Kind, Shelf]
     data: Path
+    token: str | None

@@ -13,7 +13,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from millstream.errors import MillstreamError
 from millstream.server.fan import Closing, Outbox
 from millstream.server.greeting import choose, welcome
-from millstream.server.house import House, RefusedError
+from millstream.server.house import RefusedError
 from millstream.server.protocol import (
     BAD,
     BROKEN,
@@ -37,8 +37,9 @@ from millstream.server.protocol import (
     say,
     unpack,
 )
-from millstream.server.recordings import Kept, Kind, Shelf, snapshot
-from millstream.server.security import deny
+from millstream.server.recordings import Kept, snapshot
+from millstream.server.security import WATCHES, deny, viewer_token
+from millstream.server.services import Services
 from millstream.server.sessions import Session
 from millstream.server.throttle import Throttle
 
@@ -46,17 +47,17 @@ STUCK = 20.0  # seconds that a client may take to read one message
 ROLES = ("control", "view")
 
 
-async def live(websocket: WebSocket, house: House, shelves: dict[Kind, Shelf]) -> None:
+async def live(websocket: WebSocket, own: Services) -> None:
     """Admit a client, or refuse it before the connection stands; then serve it to its end."""
     role, sid = websocket.query_params.get("role", "control"), websocket.query_params.get("session", "new")
     try:
         if role not in ROLES or (role == "view" and sid == "new"):
             raise RefusedError(400, "role: give control, or view and the session's id")
-        session = house.admit(sid, role)
+        session = own.house.admit(sid, role)
     except RefusedError as refusal:
         await deny(websocket, JSONResponse({"message": str(refusal)}, refusal.status))
         return
-    conversation = Conversation(websocket, session, house, shelves)
+    conversation = Conversation(websocket, session, own)
     with suppress(WebSocketDisconnect):
         with session.expecting():
             await websocket.accept()
@@ -68,9 +69,10 @@ async def live(websocket: WebSocket, house: House, shelves: dict[Kind, Shelf]) -
 class Conversation:
     """One client and its session."""
 
-    def __init__(self, websocket: WebSocket, session: Session, house: House, shelves: dict[Kind, Shelf]) -> None:
-        self._websocket, self._session, self._house, self._shelves = websocket, session, house, shelves
-        self._limits = house.limits
+    def __init__(self, websocket: WebSocket, session: Session, own: Services) -> None:
+        self._websocket, self._session, self._own = websocket, session, own
+        self._house, self._shelves, self._limits = own.house, own.shelves, own.house.limits
+        self._watches = WATCHES in websocket.scope  # and may not control
         self._outbox = Outbox()
         self._throttle = Throttle(self._limits.messages, monotonic())
         self._faults = 0
@@ -115,12 +117,19 @@ class Conversation:
                 raise error
 
     def _enter(self, role: str, receives: CodecName) -> None:
-        self._outbox.say(say("welcome", role=role, send=self._sends, receive=receives, **welcome(self._session)))
+        self._outbox.say(
+            say("welcome", role=role, send=self._sends, receive=receives, **welcome(self._session, self._viewers()))
+        )
         self._session.join(self._outbox, receives)
         if role == "control":
             self._session.take(self._outbox, self._sends)
         if self._house.engine.state != "running":
             self._outbox.say(say("event", name=self._house.engine.state, message=self._house.engine.message))
+
+    def _viewers(self) -> str | None:
+        """The token for a viewer's link: for all but those who came by one."""
+        token = self._own.token
+        return viewer_token(token, self._session.id) if token and not self._watches else None
 
     async def _hear_hello(self) -> Hello:
         message = await self._websocket.receive()
@@ -195,13 +204,18 @@ class Conversation:
             case Bye():
                 self._gone = True
             case Take():
-                self._outbox.say(say("event", name="control"))
-                self._session.take(self._outbox, self._sends)
+                self._take()
             case Hello():
                 raise ProtocolError("type: hello has been said", "type")
             case _:
                 self._steer(message)
         return self._gone
+
+    def _take(self) -> None:
+        if self._watches:
+            raise ProtocolError("this link shows the stream; open the address that the server printed to control it")
+        self._outbox.say(say("event", name="control"))
+        self._session.take(self._outbox, self._sends)
 
     def _steer(self, message: Set | Change | Record | Snapshot | Reset) -> None:
         if not self._controls:

@@ -39,6 +39,17 @@ export function liveAddress(session, role) {
 }
 
 /**
+ * @param {string} session
+ * @param {string} viewers the token for those who watch, empty where none is needed
+ */
+export function viewersAddress(session, viewers) {
+  const address = new URL("/view", location.href);
+  address.searchParams.set("session", session);
+  if (viewers) address.searchParams.set("token", viewers);
+  return address.href;
+}
+
+/**
  * @param {string} path below /api/v1
  * @param {"GET" | "POST" | "PUT" | "DELETE"} [method]
  * @param {unknown} [body]

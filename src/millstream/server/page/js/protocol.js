@@ -43,6 +43,7 @@ const CODECS = ["jpeg", "h264", "vp8"];
 /**
  * @typedef {object} Welcome
  * @property {string} session
+ * @property {string} [viewers]
  * @property {"control" | "view"} role
  * @property {Codec} send
  * @property {Codec} receive

@@ -27,6 +27,7 @@ export class Show {
   size = signal(FIRST_SIZE);
   device = signal("");
   session = signal("");
+  viewers = signal(""); // the token for a viewer's link
   started = signal(false); // whether a result was ever shown
   /** @type {import("@preact/signals").Signal<import("./protocol.js").Stats | null>} */
   stats = signal(null);
@@ -120,6 +121,7 @@ export class Show {
   #welcome(welcome) {
     const fresh = this.session.value !== "" && this.session.value !== welcome.session;
     this.session.value = welcome.session;
+    this.viewers.value = welcome.viewers ?? "";
     if (welcome.role === "control") sessionStorage.setItem(SESSION_KEY, welcome.session);
     this.role.value = welcome.role;
     this.device.value = welcome.device;

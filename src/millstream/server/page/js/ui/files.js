@@ -1,7 +1,7 @@
 /** What was made: snapshots and recordings to take home, and the link for those who watch. */
 
 import { useState } from "preact/hooks";
-import { url } from "../api.js";
+import { url, viewersAddress } from "../api.js";
 import { inBytes } from "../words.js";
 import { html } from "./html.js";
 
@@ -16,10 +16,10 @@ export function Files({ show }) {
     </ul>`;
 }
 
-/** @param {{session: string}} props */
-export function Share({ session }) {
+/** @param {{session: string, token: string}} props the token opens this session to be watched, and no more */
+export function Share({ session, token }) {
   const [copied, setCopied] = useState(false);
-  const address = url("/view", { session }).href;
+  const address = viewersAddress(session, token);
   const copy = async () => {
     await navigator.clipboard?.writeText(address);
     setCopied(Boolean(navigator.clipboard));

@@ -35,7 +35,7 @@ export function Panel({ show, sources }) {
         <${Section} title="Model" note="rebuilt"><${ModelDraft} settings=${settings} /><//>
       </fieldset>
       <${Section} title="Files" open=${show.files.value.length > 0}><${Files} show=${show} /><//>
-      <${Section} title="Share"><${Share} session=${show.session.value} /><//>
+      <${Section} title="Share"><${Share} session=${show.session.value} token=${show.viewers.value} /><//>
     </aside>`;
 }
 
