@@ -90,6 +90,22 @@ def test_a_slow_viewer_does_not_hold_up_the_fast_one(browser: Any, page: Any, se
     slow.context.close()
 
 
+def test_the_shared_link_shows_and_does_not_control(browser: Any, tmp_path: Path) -> None:
+    with serve(tmp_path, token="secret", with_settings=settings(width=SIDE, height=SIDE)) as locked:
+        page = open_page(browser, f"{locked.url}/?token=secret")
+        live(page)
+        link = page.evaluate("() => document.querySelector('[aria-label=\"Link for viewers\"]').value")
+        assert "secret" not in link
+        viewer = open_page(browser, link)  # in a context of its own: no cookie of the other's
+        viewer.wait_for_selector("body.started")
+        session = page.evaluate("() => millstream.show.session.value")
+        token = link.partition("token=")[2]
+        assert viewer.request.get(f"{locked.url}/?token={token}").status == 401
+        assert viewer.request.delete(f"{locked.url}/api/v1/sessions/{session}?token={token}").status == 401
+        viewer.context.close()
+        page.context.close()
+
+
 def test_a_recording_is_a_file_that_plays(page: Any, server: Server, tmp_path: Path) -> None:
     page.keyboard.press("r")
     page.get_by_role("button", name="End recording").wait_for()
