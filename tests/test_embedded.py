@@ -49,7 +49,7 @@ def test_its_parts_fit_each_other(pipeline):
     assert pipeline.tokenizer.model_max_length == text.max_position_embeddings
     assert len(pipeline.tokenizer) == text.vocab_size
     assert pipeline.scheduler.config.prediction_type == "sample"
-    assert unet.resnet_time_scale_shift == "default"
+    assert unet.resnet_time_scale_shift == "scale_shift"
 
 
 def test_its_words_have_the_numbers_it_was_trained_with():

@@ -247,3 +247,49 @@ def test_views_keys_and_help(page: Any) -> None:
     page.keyboard.press("h")
     page.locator(".panel").wait_for(state="hidden")
     keep(page, "picture-alone")
+
+
+HOLDING = """async () => {
+    const { Sender } = await import("/js/sender.js");
+    const sleep = setTimeout, timers = [];  // a clock of our own: only the encoder takes real time
+    let clock = 0, fresh, painted = 0;
+    performance.now = () => clock;
+    window.setTimeout = (then, ms) => timers.push([clock + ms, then]);
+    window.clearTimeout = (number) => { if (number) timers[number - 1] = [Infinity, () => {}]; };
+    const pass = (ms) => {
+        clock += ms;
+        timers.forEach(([at, then], i) => { if (at <= clock) { timers[i] = [Infinity, () => {}]; then(); } });
+    };
+    const sent = [], counts = [];
+    const until = async (count) => { while (sent.length < count) await new Promise((then) => sleep(then, 5)); };
+    const sender = new Sender({ ready: true, sendPicture: (picture) => sent.push(picture.time) }, () => {});
+    const source = { start: async (take) => { fresh = take; }, stop() {}, size: () => null, paint: () => ++painted };
+    sender.begin("jpeg", [32, 32]);
+    await sender.run(source);
+    sender.grant(0);
+    await until(1);
+    for (let k = 1; k < 4; k++) {  // a picture each 100 ms, a credit each 300
+        for (let i = 0; i < 3; i++) { pass(100); fresh(); await until(k); }
+        pass(10);
+        sender.grant(k);
+        counts.push(sender.painted);
+        pass(-10);
+    }
+    pass(100);
+    fresh();
+    await until(4);
+    pass(20);
+    fresh();  // a stroke between two beats
+    sender.grant(4);
+    pass(200);
+    await until(5);
+    return { counts, sent, painted };
+}"""
+
+
+def test_a_picture_waits_for_the_next_one_that_is_due_and_goes_where_none_comes(page: Any) -> None:
+    found = page.evaluate(HOLDING)
+    first, *held, last = found["sent"]
+    assert first == 1  # nothing is known of the source yet: at once
+    assert held == [count + 1 for count in found["counts"]]  # the one that was due, not the one at hand
+    assert last == found["painted"]  # no other came: the one at hand goes after all

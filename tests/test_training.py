@@ -6,7 +6,7 @@ import torch
 from numpy.random import default_rng
 from torch import nn
 
-from training import batches, captions, crops, denoiser, loop, shapes, styles, tokenizer
+from training import batches, captions, crops, denoiser, latents, loop, scenes, shapes, styles, tokenizer
 
 SIZES = [(64, 64), (48, 80), (33, 57)]
 
@@ -133,6 +133,66 @@ def test_examples_are_first_steps_second_steps_or_the_target_itself():
     assert (batch.second < batch.first)[second].all()
     assert (batch.first[~teacher] >= batches.SOURCE_FROM).all()
     assert (batch.first[~teacher & batch.text_only] >= 940).all()
+
+
+def test_windows_lie_on_the_grid_of_the_patterns_and_reach_everywhere():
+    rng, side = default_rng(7), 32
+    for patch in (16, 24, 32):
+        windows = [batches.cut(side, patch, rng)[1:] for _ in range(400)]
+        assert {window.stop - window.start for pair in windows for window in pair} == {patch}
+        starts = {(top.start, left.start) for top, left in windows}
+        places = range(0, side - patch + 1, 4)
+        assert starts == {(top, left) for top in places for left in places}
+
+
+def test_texts_of_a_batch_share_a_place_and_differ_in_the_object(monkeypatch):
+    made = batches.Texts.__new__(batches.Texts)
+    made.asked = latents.asked()
+    made.canonical = np.arange(len(made.asked), dtype=np.float16).reshape(-1, 1, 1, 1)
+    seen = set()
+    for step in range(60):
+        batch = made(step, 5)
+        pairs = [made.asked[int(index)] for index in batch.target.flatten()]
+        assert len({place for _, place in pairs}) == 1
+        assert len({obj for obj, _ in pairs}) == 5
+        assert batch.text_only.all()
+        assert not batch.source.any()
+        assert all(any(phrase in text for phrase in scenes.OBJECTS[obj])
+                   for text, (obj, _) in zip(batch.texts, pairs, strict=True) if obj)  # fmt: skip
+        seen |= set(pairs)
+    assert (None, None) not in seen
+    assert {place for _, place in seen} == {None, *scenes.PLACES}
+
+
+class Linear(nn.Module):
+    """A decoder that is a convolution of 3x3 latents, and so what is looked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.kernel = torch.randn(3 * 64, 4, 3, 3, generator=torch.Generator().manual_seed(1))
+        self.decoder = self.decode
+
+    def decode(self, latent):
+        return nn.functional.pixel_shuffle(nn.functional.conv2d(latent, self.kernel, padding=1) + 0.3, 8)
+
+
+def test_the_nearest_convolution_of_a_linear_decoder_is_itself():
+    model = Linear()
+    latent = torch.randn(20, 4, 6, 6, generator=torch.Generator().manual_seed(2))
+    found = torch.from_numpy(latents.pixels_of(model, latent, scaling=0.5))
+    assert torch.allclose(found, model.kernel / 0.5, atol=1e-3)
+
+
+def test_the_text_encoder_tells_prompts_apart_and_is_not_trained():
+    torch.manual_seed(0)
+    model = denoiser.Denoiser(tokenizer.build())
+    assert not any(weight.requires_grad for weight in model.text.parameters())
+    assert all(weight.requires_grad for weight in model.unet.parameters())
+    with torch.no_grad():
+        states = model.prompt([f"a {obj} in space" for obj in ("fox", "castle", "whale")])
+    apart = (states[0] - states[1]).norm(dim=-1) / states[0].norm(dim=-1)
+    assert apart[2] > 0.5  # at the word itself
+    assert apart[4:].min() > 0.02  # and at all that come behind it
 
 
 class Echo(nn.Module):

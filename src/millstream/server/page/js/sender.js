@@ -1,11 +1,19 @@
 /** Sends the newest picture of a source whenever the server has granted the next one. Nothing waits in line. */
 
+import { Beat } from "./beat.js";
 import { makeEncoder } from "./encoder.js";
 
 /** @typedef {import("./protocol.js").Codec} Codec */
 /** @typedef {import("./protocol.js").Size} Size */
 /** @typedef {import("./sources/source.js").Source} Source */
 
+/**
+ * A picture that is nearly a beat old gives way to the next one where that is due soon, within this share of the time
+ * between two credits: at 30 pictures a second and an engine of 60 ms, ages fall by 19 ms of 99, and 3 % of the pictures
+ * with them (simulated, with the server's pace; beyond a half little is gained).
+ */
+const HOLD = 0.5;
+const LATE = 3; // milliseconds that the source may be late before the picture at hand goes after all
 const MOST_WAITING = 2; // in the encoder: one is encoded while the next is handed over
 
 export class Sender {
@@ -21,6 +29,9 @@ export class Sender {
   #upto = -1;
   #time = 0;
   #fresh = false;
+  #beat = new Beat(); // of the source
+  #credits = new Beat();
+  #timer = 0;
 
   /**
    * @param {import("./link.js").Link} link
@@ -46,6 +57,7 @@ export class Sender {
 
   /** The connection is gone, or is a viewer's. */
   end() {
+    clearTimeout(this.#timer);
     this.#encoder?.close();
     this.#encoder = null;
   }
@@ -70,8 +82,13 @@ export class Sender {
 
   /** @param {number} upto the highest sequence number that may be sent */
   grant(upto) {
+    const moment = performance.now();
+    this.#credits.came(moment);
     this.#upto = Math.max(this.#upto, upto);
-    this.#send();
+    clearTimeout(this.#timer);
+    const due = this.#beat.dueIn(moment);
+    if (due < 0 || due > HOLD * this.#credits.period) this.#send();
+    else this.#timer = setTimeout(() => this.#send(), due + LATE);
   }
 
   /** Make the next picture a key picture. */
@@ -83,6 +100,7 @@ export class Sender {
     if (!this.source) return;
     this.#time = this.source.paint(this.#context);
     this.painted += 1;
+    this.#beat.came(performance.now());
     this.#fresh = true;
     this.#send();
   }
