@@ -6,6 +6,7 @@ the network's own first answer, so that it refines and does not style twice.
 """
 
 from dataclasses import dataclass
+from types import EllipsisType
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training import captions, latents, loop, pools, scenes, styles
+from training.crops import pick
 
 SEED = 2
 NEUTRAL = 0.14  # share of style captions that ask for the picture as it is
@@ -22,8 +24,7 @@ SOURCE_FROM = 385  # the lowest timestep of a first step
 LAST = 999
 STYLE_FIRST = (499, 499, 739)  # the first steps of strengths 0.5 and 0.75, by how often they are drawn
 SCENE_FIRST = (499, 739, 739)
-TEXT_ONLY = 0.6  # share of scenes made from text alone
-SINGLE, DOUBLE = 0.7, 0.2  # shares of first and of second steps; the others start from the target itself
+SINGLE, DOUBLE = 0.5, 0.4  # shares of first and of second steps; the others start from the target itself
 
 Latent = NDArray[np.float16]  # (c, h, w)
 
@@ -60,7 +61,7 @@ class Styles:
         self.names = list(styles.STYLES)
 
     def __call__(self, step: int, patch: int, count: int) -> Batch:
-        """`count` pairs of `patch` by `patch` latents, cut on the 32-pixel grid that the styles' patterns keep."""
+        """`count` pairs of `patch` by `patch` latents."""
         rng = default_rng([SEED, step])
         return assemble([self._pair(rng, patch) for _ in range(count)], STYLE_FIRST, rng)
 
@@ -68,37 +69,60 @@ class Styles:
         index, column = rng.integers(len(self.latents)), rng.integers(pools.PER_CROP)
         neutral = rng.random() < NEUTRAL
         style = None if neutral else self.names[self.which[index, column]]
-        top, left = rng.integers(0, (self.latents.shape[-1] - patch) // 4 + 1, 2) * 4
-        window = (slice(None), slice(top, top + patch), slice(left, left + patch))
+        window = cut(self.latents.shape[-1], patch, rng)
         # an already styled picture, asked for as it is, stays as it is
         source = 0 if not neutral or rng.random() < 0.6 else 1 + column
         target = source if neutral else 1 + column
-        cut = (self.latents[index, source][window], self.latents[index, target][window])
-        return Pair(*cut, captions.caption(style, rng))
+        pair = (self.latents[index, source][window], self.latents[index, target][window])
+        return Pair(*pair, captions.caption(style, rng))
 
 
-class Scenes:
-    """Whole scenes from rough drawings, or from text alone; batch k depends on (SEED, k) alone."""
+class Drawings:
+    """Scenes from rough drawings; batch k depends on (SEED, k) alone."""
 
     def __init__(self) -> None:
         self.drawn = np.load(latents.DRAWN)
-        self.canonical = np.load(latents.CANONICAL)
         self.names = np.load(latents.NAMES)
+
+    def __call__(self, step: int, patch: int, count: int) -> Batch:
+        """`count` scenes, `patch` by `patch` latents of each."""
+        rng = default_rng([SEED, 1, step])
+        return assemble([self._pair(rng, patch) for _ in range(count)], SCENE_FIRST, rng)
+
+    def _pair(self, rng: Generator, patch: int) -> Pair:
+        index = int(rng.integers(len(self.drawn)))
+        clean, drawn = self.drawn[index][cut(self.drawn.shape[-1], patch, rng)]
+        return Pair(drawn, clean, self._caption(index, rng))
+
+    def _caption(self, index: int, rng: Generator) -> str:
+        obj, place = self.names[index].tolist()
+        return scenes.caption(obj, place, rng)
+
+
+class Texts:
+    """Whole scenes from text alone; batch k depends on (SEED, k) alone."""
+
+    def __init__(self) -> None:
+        self.canonical = np.load(latents.CANONICAL)
         self.asked = latents.asked()
 
     def __call__(self, step: int, count: int) -> Batch:
-        """`count` scenes."""
-        rng = default_rng([SEED, 1, step])
-        return assemble([self._pair(rng) for _ in range(count)], SCENE_FIRST, rng)
+        """`count` scenes of one place: objects are soonest told apart where nothing else differs."""
+        rng = default_rng([SEED, 2, step])
+        place = pick((None, *scenes.PLACES), rng)
+        objects = rng.permutation(len(scenes.OBJECTS) + (place is not None))[:count]
+        names = [*scenes.OBJECTS, None]
+        return assemble([self._pair(names[index], place, rng) for index in objects], SCENE_FIRST, rng)
 
-    def _pair(self, rng: Generator) -> Pair:
-        if rng.random() < TEXT_ONLY:
-            index = rng.integers(len(self.asked))
-            target = self.canonical[index]
-            return Pair(np.zeros_like(target), target, scenes.caption(*self.asked[index], rng), True)
-        index = rng.integers(len(self.drawn))
-        obj, place = self.names[index].tolist()
-        return Pair(self.drawn[index, 1], self.drawn[index, 0], scenes.caption(obj, place, rng))
+    def _pair(self, obj: str | None, place: str | None, rng: Generator) -> Pair:
+        target = self.canonical[self.asked.index((obj, place))]
+        return Pair(np.zeros_like(target), target, scenes.caption(obj, place, rng), True)
+
+
+def cut(side: int, patch: int, rng: Generator) -> tuple[EllipsisType, slice, slice]:
+    """A window of `patch` by `patch` latents, on the 32-pixel grid that the styles' patterns keep."""
+    top, left = (rng.integers(0, (side - patch) // 4 + 1, 2) * 4).tolist()
+    return ..., slice(top, top + patch), slice(left, left + patch)
 
 
 def draw_first(rng: Generator, usual: tuple[int, ...], text_only: bool) -> int:

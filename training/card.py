@@ -46,7 +46,8 @@ TRAINING = """
 
 `python -m training` makes everything anew: crops and procedural styles (OpenCV and NumPy), scenes of drawn objects in
 painted places, the autoencoder ({ae_steps} steps of {ae_batch} patches of {side}x{side}), then denoiser and text
-encoder together ({steps} steps of {styles} patches of 128x128 in styles and {scenes} whole scenes).
+encoder together ({steps} steps of {styles} patches of 128x128 in styles, {drawings} of 192x192 of rough drawings, and
+{texts} whole scenes of text).
 """
 
 LIMITS = """
@@ -94,7 +95,8 @@ def _training() -> str:
         side=autoencoder.SIDE,
         steps=denoiser.PLAN.steps,
         styles=denoiser.STYLES,
-        scenes=denoiser.SCENES,
+        drawings=denoiser.DRAWINGS,
+        texts=denoiser.TEXTS,
     )
 
 

@@ -3,7 +3,7 @@
 pool/latents.npy (count, 1 + PER_CROP, c, 32, 32) in float16: the crop first, its styled versions after it. All are in
 the engine's scale: multiplied by the scaling factor that brings crops to unit variance, kept in pool/scaling.npy.
 pool/scenes.npy (SCENES, 2, c, 32, 32): a scene and its rough drawing; pool/canonical.npy (count, c, 32, 32): the scenes
-that text alone asks for.
+that text alone asks for; pool/pixels.npy (3 * 8 * 8, c, 3, 3): the decoder's nearest convolution.
 """
 
 from collections.abc import Iterable
@@ -14,14 +14,17 @@ import torch
 from diffusers import AutoencoderDC
 from numpy.random import default_rng
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from training import autoencoder, loop, pools, scenes, shapes
 
 LATENTS, SCALING = pools.POOL / "latents.npy", pools.POOL / "scaling.npy"
 DRAWN, CANONICAL = pools.POOL / "scenes.npy", pools.POOL / "canonical.npy"
 NAMES = pools.POOL / "names.npy"
+PIXELS = pools.POOL / "pixels.npy"
 SCENES = 5000
 SEED = 3
+FITTED = 600  # crops
 
 
 @torch.inference_mode()
@@ -45,6 +48,27 @@ def write_styles(model: AutoencoderDC, scaling: float) -> None:
     file = np.lib.format.open_memmap(LATENTS, "w+", np.float16, shape)
     for index in range(len(file)):
         file[index] = encode(model, np.concatenate([crop_file[index : index + 1], styled_file[index]])) * scaling
+
+
+@torch.inference_mode()
+def pixels_of(model: AutoencoderDC, latents: Tensor, scaling: float) -> NDArray[np.float32]:
+    """The weights of the convolution of 3x3 latents that comes nearest to the decoder, by least squares.
+
+    Its outputs are each latent's 8x8 pixels, the biases left out: what is wanted of it is the picture of an error.
+    """
+    pixels = nn.functional.pixel_unshuffle(model.decoder(latents / scaling), shapes.SCALE)
+    around = nn.functional.unfold(latents, 3, padding=1).transpose(1, 2).flatten(0, 1)
+    around = torch.cat([around, torch.ones(len(around), 1)], dim=1)
+    found = torch.linalg.lstsq(around, pixels.permute(0, 2, 3, 1).flatten(0, 2)).solution[:-1]
+    return np.asarray(found.T.reshape(-1, latents.shape[1], 3, 3).numpy(), np.float32)
+
+
+def write_pixels(model: AutoencoderDC, scaling: float) -> None:
+    """Fit it to crops and their styled versions."""
+    file = np.load(LATENTS, mmap_mode="r")
+    some = file[:: max(1, len(file) // FITTED)].reshape(-1, *file.shape[2:])[:: file.shape[1] + 1]
+    np.save(PIXELS, pixels_of(model.cpu(), torch.from_numpy(some.astype(np.float32)), scaling))
+    model.to(loop.DEVICE)
 
 
 def pairs(count: int) -> Iterable[tuple[scenes.Scene, NDArray[np.uint8]]]:
@@ -79,6 +103,7 @@ def main() -> None:
     scaling = scaling_factor(model, pools.load()[0][:128])
     write_styles(model, scaling)
     write_scenes(model, scaling)
+    write_pixels(model, scaling)
     np.save(SCALING, scaling)
     print(f"scaling factor {scaling:.4f}")
 
