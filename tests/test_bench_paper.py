@@ -15,7 +15,7 @@ from millstream.bench.cli import PAPER_FRAMES, QUICK_FRAMES, RANDOM, add_parser
 from millstream.bench.random_model import FORMS
 from millstream.bench.report import Row
 from millstream.bench.setup import Plan, Setup
-from millstream.bench.timing import TURN, Batch, Place, race
+from millstream.bench.timing import LEAD, TURN, Batch, Place, race
 from millstream.engine import Engine
 from millstream.errors import MillstreamError
 from millstream.feed import Feed
@@ -58,7 +58,8 @@ class TestTables:
     def test_table1_says_how_far_its_systems_agree(self, setup: Setup, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(table1, "STEPS", (1, 3))
         table = table1.quick(setup)
-        assert shape(table.rows) == [(n, name) for n in (1, 3) for name in ("millstream eager float32", "diffusers")]
+        columns = ("millstream eager float32", "millstream openvino int8", "diffusers")
+        assert shape(table.rows) == [(n, name) for n in (1, 3) for name in columns]
         assert table.baseline == "diffusers"
         assert sum("Agreement with millstream eager float32" in note for note in table.notes) == 2
 
@@ -272,7 +273,7 @@ class TestTiming:
         order: list[str] = []
         field = [Batch(name, lambda pixels, name=name: order.append(name), 1) for name in "ab"]
         rows, _ = race(Place("t", 3, "c"), field, [np.zeros((1, 1, 3), np.uint8)] * 2, 2 * TURN)
-        turn = ["a"] * (TURN + 1) + ["b"] * (TURN + 1)
+        turn = ["a"] * (LEAD + TURN) + ["b"] * (LEAD + TURN)
         assert order == ["a"] * 2 + ["b"] * 2 + turn * 2
         assert [(row.table, row.steps, row.case, row.system) for row in rows] == [
             ("t", 3, "c", "a"),
@@ -304,10 +305,10 @@ class TestCommand:
         assert options.run(options) == 0
         written = json.loads((tmp_path / "rows.json").read_text())
         compiled = Setup.load(Plan(str(tiny.small()), 1)).case(1, "openvino").label
-        columns = ("millstream eager float32", compiled, "diffusers")
+        columns = ("millstream eager float32", compiled, "millstream openvino int8", "diffusers")
         shown = [(row["table"], row["case"], row["steps"], row["system"]) for row in written["rows"]]
         assert shown == [("table1", "32x32", steps, name) for steps in (1, 2, 4, 10) for name in columns]
-        assert [set(row) for row in written["rows"]] == [FIELDS] * 12
+        assert [set(row) for row in written["rows"]] == [FIELDS] * 16
         assert written["machine"]["openvino"]
         assert "![table1](report-table1.svg)" in (tmp_path / "report.md").read_text()
         assert (tmp_path / "report-table1.svg").read_text().startswith("<svg")
