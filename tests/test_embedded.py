@@ -9,6 +9,8 @@ from diffusers import AutoencoderDC, DiffusionPipeline, LCMScheduler, UNet2DCond
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from millstream import embedded
+from millstream.backends import calibration
+from millstream.models.vocabulary import Vocabulary
 from millstream.params import WeightedPrompt
 from training import captions, evaluate, scenes, styles, tokenizer
 from training.autoencoder import psnr
@@ -75,6 +77,15 @@ def test_it_knows_the_words_of_its_styles_and_of_what_passed_its_gate():
 def test_a_word_that_it_does_not_know_gives_a_hint(run):
     with pytest.warns(UserWarning, match=r"does not know 'stainless' \(near it: .*stained"):
         run.model.condition((WeightedPrompt(text="stainless glass"),))
+
+
+def test_measuring_ranges_says_nothing_of_words():
+    vocabulary = Vocabulary.of(FOLDER)
+    assert [vocabulary.hint(prompt) for prompt in calibration.PROMPTS] == [None] * len(calibration.PROMPTS)
+    shown = [picture for _, picture in calibration.scenes(96, 64)]
+    assert len(shown) == calibration.SCENES
+    assert {picture.shape for picture in shown} == {(64, 96, 3)}
+    assert min(picture.std() for picture in shown) > 10  # photographs, not flats
 
 
 def test_it_is_small_and_holds_safetensors_in_half_precision():

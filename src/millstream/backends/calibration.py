@@ -11,15 +11,15 @@ from PIL import Image, ImageOps
 
 FILE = Path(__file__).with_name("calibration.jpg")  # squares side by side, CC0: see NOTICE
 SCENES = 12
-PROMPTS = (
+PROMPTS = (  # in words that the embedded model knows too: a hint about ours would puzzle a user
     "a photo",
     "a pencil sketch",
-    "an oil painting of a portrait, rich colours",
-    "neon lights at night",
+    "an oil painting",
+    "neon outlines",
     "",
-    "a watercolour landscape, pale",
-    "a comic, bold ink lines",
-    "a cat on a sunny beach",
+    "a watercolour",
+    "a comic with halftone",
+    "golden light",
 )
 STRENGTHS = (0.5, 0.3, 0.8)
 
