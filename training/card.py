@@ -45,9 +45,10 @@ TRAINING = """
 ## Training
 
 `python -m training` makes everything anew: crops and procedural styles (OpenCV and NumPy), scenes of drawn objects in
-painted places, the autoencoder ({ae_steps} steps of {ae_batch} patches of {side}x{side}), then denoiser and text
-encoder together ({steps} steps of {styles} patches of 128x128 in styles, {drawings} of 192x192 of rough drawings, and
-{texts} whole scenes of text).
+painted places, the autoencoder ({ae_steps} steps of {ae_batch} patches of {side}x{side}), then the denoiser ({steps}
+steps of {styles} patches of 128x128 in styles, {drawings} of 192x192 of rough drawings, and {texts} whole scenes of
+text). The text encoder stays as it was drawn: it only has to tell prompts apart. The weights that
+ship came of such steps in several runs, between which numbers and shapes were changed.
 """
 
 LIMITS = """
