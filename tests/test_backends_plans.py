@@ -58,7 +58,7 @@ class Counting(OpenVino):
 
 
 def lazily(form, inputs):
-    return form, lambda: inputs, ()
+    return form, lambda: inputs, tuple
 
 
 def order(form, inputs, backend=BACKEND):
@@ -90,7 +90,7 @@ def assert_equal_to_the_graph(run, networks, form, inputs):
 
 def test_a_plan_is_the_graph(store):
     networks, (form, inputs) = Networks(), case(frames=2, mode="full")
-    run = Plans(networks, store).prepare(BACKEND, form, lambda: inputs, ()).result(60)
+    run = Plans(networks, store).prepare(BACKEND, form, lambda: inputs, tuple).result(60)
     assert_equal_to_the_graph(run, networks, form, inputs)
     other = inputs._replace(entering={0: 255 - inputs.entering[0]})  # at other addresses
     assert_equal_to_the_graph(run, networks, form, other)
@@ -101,7 +101,7 @@ def test_a_plan_is_the_graph(store):
 
 def test_what_a_plan_gave_is_the_callers_own(store):
     form, inputs = case()
-    run = Plans(Networks(), store).prepare(BACKEND, form, lambda: inputs, ()).result(60)
+    run = Plans(Networks(), store).prepare(BACKEND, form, lambda: inputs, tuple).result(60)
     first = run(inputs)
     kept = [each.clone() for each in first]
     run(inputs._replace(entering={0: 255 - inputs.entering[0]}))
@@ -120,7 +120,7 @@ def test_plans_are_bounded_and_the_one_used_last_stays(store):
 
 def test_plans_are_bounded_in_memory_and_the_one_used_last_stays(store):
     form, inputs = case(1)
-    Plans(Networks(), store).prepare(BACKEND, form, lambda: inputs, ()).result(60)
+    Plans(Networks(), store).prepare(BACKEND, form, lambda: inputs, tuple).result(60)
     size = store.entries()[0].size
     plans, cases = Plans(Networks(), store, limit=2.5 * size), [case(frames) for frames in (1, 2, 3)]
     for each in cases:
@@ -139,10 +139,10 @@ def test_a_second_start_compiles_nothing(store):
     networks, (form, inputs) = Networks(), case()
     backend, before = Counting("float32", 1), Counting.calls
     for _ in range(2):
-        run = Plans(networks, store).prepare(backend, form, lambda: inputs, ()).result(60)
+        run = Plans(networks, store).prepare(backend, form, lambda: inputs, tuple).result(60)
         assert_equal_to_the_graph(run, networks, form, inputs)
     assert Counting.calls == before + 1
-    Plans(Networks("other weights"), store).prepare(backend, form, lambda: inputs, ()).result(60)
+    Plans(Networks("other weights"), store).prepare(backend, form, lambda: inputs, tuple).result(60)
     assert Counting.calls == before + 2
 
 
@@ -151,7 +151,7 @@ def test_an_engine_that_is_whole_and_none_of_this_machine_is_built_anew(store):
     key = engine_key(networks, order(form, inputs))
     store.get(key, "", lambda: b"of another time")
     with pytest.warns(UserWarning, match="built anew"):
-        run = Plans(networks, store).prepare(BACKEND, form, lambda: inputs, ()).result(60)
+        run = Plans(networks, store).prepare(BACKEND, form, lambda: inputs, tuple).result(60)
     assert_equal_to_the_graph(run, networks, form, inputs)
 
 
@@ -181,9 +181,9 @@ def test_what_is_played_is_computed_where_ranges_are_measured_and_nowhere_else(s
             yield inputs._replace(entering={0: pixels})
 
     plans, expected = Plans(networks, store), TickGraph(networks, form)(inputs)
-    plans.prepare(BACKEND, form, lambda: inputs, played()).result(60)
+    plans.prepare(BACKEND, form, lambda: inputs, played).result(60)
     assert not asked
-    run = plans.prepare(OpenVino("int8", 1), form, lambda: inputs, played()).result(60)
+    run = plans.prepare(OpenVino("int8", 1), form, lambda: inputs, played).result(60)
     assert len(asked) == 4
     error = run(inputs).latents - expected.latents
     assert 0 < error.square().mean().sqrt() < 0.08 * expected.latents.std()  # 8 bits, and what the steps make of them

@@ -92,11 +92,8 @@ class Drawings:
     def _pair(self, rng: Generator, patch: int) -> Pair:
         index = int(rng.integers(len(self.drawn)))
         clean, drawn = self.drawn[index][cut(self.drawn.shape[-1], patch, rng)]
-        return Pair(drawn, clean, self._caption(index, rng))
-
-    def _caption(self, index: int, rng: Generator) -> str:
         obj, place = self.names[index].tolist()
-        return scenes.caption(obj, place, rng)
+        return Pair(drawn, clean, scenes.caption(obj, place, rng))
 
 
 class Texts:
@@ -107,12 +104,12 @@ class Texts:
         self.asked = latents.asked()
 
     def __call__(self, step: int, count: int) -> Batch:
-        """`count` scenes of one place: objects are soonest told apart where nothing else differs."""
+        """`count` scenes of one place, so that they differ in the object alone."""
         rng = default_rng([SEED, 2, step])
         place = pick((None, *scenes.PLACES), rng)
-        objects = rng.permutation(len(scenes.OBJECTS) + (place is not None))[:count]
-        names = [*scenes.OBJECTS, None]
-        return assemble([self._pair(names[index], place, rng) for index in objects], SCENE_FIRST, rng)
+        objects = [*scenes.OBJECTS, None] if place else [*scenes.OBJECTS]
+        drawn = rng.permutation(len(objects))[:count]
+        return assemble([self._pair(objects[index], place, rng) for index in drawn], SCENE_FIRST, rng)
 
     def _pair(self, obj: str | None, place: str | None, rng: Generator) -> Pair:
         target = self.canonical[self.asked.index((obj, place))]

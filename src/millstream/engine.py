@@ -227,8 +227,9 @@ class Engine:
         backend, form = sessions[0].backend, tuple(session.whole for session in sessions)
         if backend is None:
             return None
-        played = self._played([session.config for session in sessions])
-        return self.plans.prepare(backend, form, lambda: _inputs(sessions), played)
+        return self.plans.prepare(
+            backend, form, lambda: _inputs(sessions), lambda: self._played([session.config for session in sessions])
+        )
 
     def computing(self, session: Session) -> str:
         """The name of what computes a session's ticks: its back end, or eager until that is built."""

@@ -47,19 +47,19 @@ class Plans:
         return len(self._runs)
 
     def prepare(
-        self, backend: Backend, form: Form, gather: Callable[[], Inputs], played: Iterable[Inputs]
+        self, backend: Backend, form: Form, gather: Callable[[], Inputs], play: Callable[[], Iterable[Inputs]]
     ) -> Future[Run]:
         """Begin to build the tick of a form, unless that was begun; never waits.
 
-        `gather` gives inputs of this form, of which shapes alone matter; it is not called again for one that was
-        begun, for every tick comes here. `played` are those of a stream over real pictures, computed where the back
-        end measures them. The future raises ModelError where the back end cannot build it.
+        `gather` gives inputs of this form, of which shapes alone matter, and `play` those of a stream over real
+        pictures, computed where the back end measures them; neither is called again for a form that was begun, for
+        every tick comes here. The future raises ModelError where the back end cannot build it.
         """
         key = backend, form
         with self._lock:
             if key not in self._runs:
                 inputs = gather()
-                order = Order(backend, form, Signature.of(inputs), inputs.lanes[0].x.device, played)
+                order = Order(backend, form, Signature.of(inputs), inputs.lanes[0].x.device, play())
                 self._runs[key] = self._builder.submit(self._build, order)
             self._runs.move_to_end(key)
             while len(self._runs) > 1 and (len(self._runs) > self._kept or self._bytes() > self._limit):
@@ -98,7 +98,9 @@ class Plans:
         key = engine_key(self._networks, order)
         what = describe(self._networks, backend, order.form)
         engine = self.store.get(key, what, compile_)
-        self._sizes[backend, order.form] = len(engine)
+        with self._lock:
+            if (backend, order.form) in self._runs:  # nobody has let go of it meanwhile
+                self._sizes[backend, order.form] = len(engine)
         self._networks.keep(self.store)
         try:
             return backend.load(engine, signature)

@@ -1,6 +1,6 @@
 """What a change of what the stream is costs the show: the longest wait for a picture, in pictures' own time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 from time import monotonic
@@ -61,19 +61,15 @@ def swaps(model: str) -> list[Row]:
     """Change a stream of the model, one thing after another. Raises MillstreamError where a change fails."""
     form = StreamConfig(width=SIDE, height=SIDE, steps=2)
     with Stream(load_model(ModelConfig(name=model)), form, Params(prompt="night")) as stream, _offered(stream):
-        show, end = Show(stream), monotonic() + LIMIT
-        while stream.stats().building and monotonic() < end:
-            show.watch(AROUND)
+        show = Show(stream)
+        _wait(show, lambda: not stream.stats().building, "the first tick")
         return [_swap(show, name, change) for name, change in CHANGES.items()]
 
 
 def _swap(show: Show, name: str, change: dict[str, Any]) -> Row:
     before, begun = show.own_time(), monotonic()
     future = show.stream.change(**change)
-    while not future.done():
-        if monotonic() - begun > LIMIT:
-            raise MillstreamError(f"{name}: not built in {LIMIT:.0f} s; try `millstream doctor`")
-        show.watch(0.02)
+    _wait(show, future.done, name)
     done = monotonic()
     future.result()
     show.watch(AROUND)
@@ -87,6 +83,14 @@ def _swap(show: Show, name: str, change: dict[str, Any]) -> Row:
         "building_gap_ms": round(1e3 * building, 1),
     }
     return Row(f"swap, {name}", "", "", figures, GATES)
+
+
+def _wait(show: Show, done: Callable[[], bool], what: str) -> None:
+    end = monotonic() + LIMIT
+    while not done():
+        if monotonic() > end:
+            raise MillstreamError(f"{what}: not built in {LIMIT:.0f} s; try `millstream doctor`")
+        show.watch(0.02)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from millstream.server.protocol import PATH
 COOKIE = "millstream_token"
 SAFE = {"GET", "HEAD", "OPTIONS"}
 OPEN = re.compile(r"/(healthz|view|icon\.svg|(css|js|vendor)/.*)")  # without the token: they tell nothing
-PAGE = "/"
+HOME = "/"
 VIEWED = "/view"
 WATCHED = re.compile(r"/api/v1/sessions/([^/]+)(/picture\.jpg|/stream\.mjpg)?")
 WATCHES = "millstream.watches"  # in the scope of a connection that may watch and not control
@@ -113,7 +113,7 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS | {"Content-Security-Policy": self._policy(connection)})
                 headers.setdefault("Cache-Control", "no-store")
-                if self._token and connection.url.path == PAGE and message["status"] == 200:
+                if self._token and connection.url.path == HOME and message["status"] == 200:
                     headers.append("Set-Cookie", f"{COOKIE}={self._token}; HttpOnly; SameSite=Strict; Path=/")
             await send(message)
 
