@@ -4,9 +4,25 @@ import numpy as np
 import pytest
 import torch
 from numpy.random import default_rng
+from safetensors.torch import load_file
 from torch import nn
 
-from training import batches, captions, crops, denoiser, latents, loop, scenes, shapes, styles, tokenizer
+from millstream import embedded
+from training import (
+    autoencoder,
+    batches,
+    captions,
+    crops,
+    denoiser,
+    latents,
+    loop,
+    scenes,
+    shapes,
+    shipped,
+    styles,
+    text,
+    tokenizer,
+)
 
 SIZES = [(64, 64), (48, 80), (33, 57)]
 
@@ -84,8 +100,8 @@ def test_tokenizer_survives_its_files(tmp_path):
     tokenizer.save(words, tmp_path)
     assert {file.name for file in tmp_path.iterdir()} == {"vocab.json", "merges.txt", "tokenizer_config.json"}
     loaded = type(words).from_pretrained(tmp_path)
-    for text in ("a pencil sketch, detailed", "zebra é 42 🙂", ""):
-        assert loaded(text).input_ids == words(text).input_ids
+    for prompt in ("a pencil sketch, detailed", "zebra é 42 🙂", ""):
+        assert loaded(prompt).input_ids == words(prompt).input_ids
     assert loaded.model_max_length == shapes.WORDS
 
 
@@ -151,14 +167,13 @@ def test_texts_of_a_batch_share_a_place_and_differ_in_the_object(monkeypatch):
     made.canonical = np.arange(len(made.asked), dtype=np.float16).reshape(-1, 1, 1, 1)
     seen = set()
     for step in range(60):
-        batch = made(step, 5)
-        pairs = [made.asked[int(index)] for index in batch.target.flatten()]
+        drawn = made(step, 5)
+        pairs = [made.asked[int(pair.target.item())] for pair in drawn]
         assert len({place for _, place in pairs}) == 1
         assert len({obj for obj, _ in pairs}) == 5
-        assert batch.text_only.all()
-        assert not batch.source.any()
-        assert all(any(phrase in text for phrase in scenes.OBJECTS[obj])
-                   for text, (obj, _) in zip(batch.texts, pairs, strict=True) if obj)  # fmt: skip
+        assert all(pair.text_only and not pair.source.any() for pair in drawn)
+        assert all(any(phrase in pair.text for phrase in scenes.OBJECTS[obj])
+                   for pair, (obj, _) in zip(drawn, pairs, strict=True) if obj)  # fmt: skip
         seen |= set(pairs)
     assert (None, None) not in seen
     assert {place for _, place in seen} == {None, *scenes.PLACES}
@@ -183,16 +198,32 @@ def test_the_nearest_convolution_of_a_linear_decoder_is_itself():
     assert torch.allclose(found, model.kernel / 0.5, atol=1e-3)
 
 
-def test_the_text_encoder_tells_prompts_apart_and_is_not_trained():
-    torch.manual_seed(0)
-    model = denoiser.Denoiser(tokenizer.build())
+def test_the_text_encoder_stays_as_it_is():
+    model = denoiser.Denoiser(text.Reader(tokenizer.build()))
     assert not any(weight.requires_grad for weight in model.text.parameters())
     assert all(weight.requires_grad for weight in model.unet.parameters())
-    with torch.no_grad():
-        states = model.prompt([f"a {obj} in space" for obj in ("fox", "castle", "whale")])
-    apart = (states[0] - states[1]).norm(dim=-1) / states[0].norm(dim=-1)
-    assert apart[2] > 0.5  # at the word itself
-    assert apart[4:].min() > 0.02  # and at all that come behind it
+
+
+def counting(name):
+    """Stands where examples are, and gives as many as were asked for."""
+    latent = np.zeros((2, 32, 32), np.float16)
+    return lambda step, count: [batches.Pair(latent, latent, f"{name} {step}", name == "text")] * count
+
+
+def test_every_step_has_styles_and_scenes_as_its_phase_says():
+    loss = denoiser.Loss.__new__(denoiser.Loss)
+    loss.styles = lambda step, patch, count: (step, patch, count)
+    loss.drawings, loss.texts = counting("drawing"), counting("text")
+    begin = 0
+    for phase in denoiser.PHASES:
+        end = round(phase.until * denoiser.PLAN.steps)
+        for step in (begin, end - 1):
+            styled, drawn = loss.batches(step)
+            assert styled == (step, phase.patch, phase.styles)
+            assert drawn.texts == [f"drawing {step}"] * phase.drawings + [f"text {step}"] * phase.texts
+            assert drawn.text_only.sum() == phase.texts
+        begin = end
+    assert begin == denoiser.PLAN.steps
 
 
 class Echo(nn.Module):
@@ -208,7 +239,7 @@ class Echo(nn.Module):
 
 
 def test_text_alone_starts_from_noise_and_a_second_step_from_the_answer_to_the_first():
-    model = denoiser.Denoiser(tokenizer.build())
+    model = denoiser.Denoiser(text.Reader(tokenizer.build()))
     model.unet = Echo()
     latent = torch.ones(4, 2, 4, 4)
     batch = batches.Batch(
@@ -267,3 +298,34 @@ def test_a_run_that_stopped_ends_in_the_same_weights(tmp_path):
     assert one.keys() == other.keys()
     assert all(torch.equal(one[key], other[key]) for key in one)
     assert all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), second.model.parameters(), strict=True))
+
+
+def test_weights_without_an_optimiser_are_gone_on_from(tmp_path):
+    begun, loss = tiny(tmp_path / "none.pt", 8)
+    given = {name: value + 1 for name, value in begun.model.state_dict().items()}
+    loop.write({"step": 3, "model": given, "averaged": given}, tmp_path / "given.pt")
+    trainer, loss = tiny(tmp_path / "given.pt", 8)
+    assert trainer.step == 3
+    assert all(torch.equal(value, given[name]) for name, value in trainer.model.state_dict().items())
+    trainer.fit(loss, stop_at=4)
+    averaged = loop.averaged_weights(tmp_path / "given.pt")
+    decay = trainer.plan.average
+    for name, value in trainer.model.state_dict().items():
+        assert torch.allclose(averaged[name], decay * given[name] + (1 - decay) * value)
+        assert not torch.equal(value, given[name])
+
+
+def test_a_training_begins_with_what_ships_and_overwrites_no_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(autoencoder, "CHECKPOINT", tmp_path / "autoencoder.pt")
+    monkeypatch.setattr(denoiser, "CHECKPOINT", tmp_path / "denoiser.pt")
+    monkeypatch.setattr(text, "trained", lambda: text.Reader(tokenizer.build()))
+    shipped.main()
+    begun = torch.load(autoencoder.CHECKPOINT, weights_only=True)["step"], autoencoder.PLAN.steps
+    assert begun[0] == begun[1]
+    assert next(autoencoder.trained().parameters()).dtype == torch.float32
+    trainer = loop.Trainer(denoiser.Denoiser(text.trained()), denoiser.PLAN, denoiser.CHECKPOINT)
+    assert trainer.step == 0
+    shipping = load_file(embedded.path() / "unet" / "diffusion_pytorch_model.safetensors")
+    assert all(torch.equal(value.half(), shipping[name]) for name, value in trainer.model.unet.state_dict().items())
+    with pytest.raises(SystemExit, match="is there already"):
+        shipped.main()

@@ -1,6 +1,19 @@
 """`python -m training`: everything, from the packages to the folder that ships. Stops and starts again where it was."""
 
-from training import autoencoder, classifier, data, denoiser, evaluate, export, icons, latents, objects, pack, pools
+from training import (
+    autoencoder,
+    classifier,
+    data,
+    denoiser,
+    evaluate,
+    export,
+    icons,
+    latents,
+    objects,
+    pack,
+    pools,
+    text,
+)
 
 
 def main() -> None:
@@ -14,6 +27,7 @@ def main() -> None:
     autoencoder.main()
     if not latents.SCALING.exists():
         latents.main()
+    text.main()
     denoiser.main()
     classifier.main()
     export.main()

@@ -78,38 +78,38 @@ class Styles:
 
 
 class Drawings:
-    """Scenes from rough drawings; batch k depends on (SEED, k) alone."""
+    """Scenes from rough drawings; those of step k depend on (SEED, k) alone."""
 
     def __init__(self) -> None:
         self.drawn = np.load(latents.DRAWN)
         self.names = np.load(latents.NAMES)
 
-    def __call__(self, step: int, patch: int, count: int) -> Batch:
-        """`count` scenes, `patch` by `patch` latents of each."""
+    def __call__(self, step: int, count: int) -> list[Pair]:
+        """`count` scenes."""
         rng = default_rng([SEED, 1, step])
-        return assemble([self._pair(rng, patch) for _ in range(count)], SCENE_FIRST, rng)
+        return [self._pair(rng) for _ in range(count)]
 
-    def _pair(self, rng: Generator, patch: int) -> Pair:
+    def _pair(self, rng: Generator) -> Pair:
         index = int(rng.integers(len(self.drawn)))
-        clean, drawn = self.drawn[index][cut(self.drawn.shape[-1], patch, rng)]
+        clean, drawn = self.drawn[index]
         obj, place = self.names[index].tolist()
         return Pair(drawn, clean, scenes.caption(obj, place, rng))
 
 
 class Texts:
-    """Whole scenes from text alone; batch k depends on (SEED, k) alone."""
+    """Scenes from text alone; those of step k depend on (SEED, k) alone."""
 
     def __init__(self) -> None:
         self.canonical = np.load(latents.CANONICAL)
         self.asked = latents.asked()
 
-    def __call__(self, step: int, count: int) -> Batch:
+    def __call__(self, step: int, count: int) -> list[Pair]:
         """`count` scenes of one place, so that they differ in the object alone."""
         rng = default_rng([SEED, 2, step])
         place = pick((None, *scenes.PLACES), rng)
         objects = [*scenes.OBJECTS, None] if place else [*scenes.OBJECTS]
         drawn = rng.permutation(len(objects))[:count]
-        return assemble([self._pair(objects[index], place, rng) for index in drawn], SCENE_FIRST, rng)
+        return [self._pair(objects[index], place, rng) for index in drawn]
 
     def _pair(self, obj: str | None, place: str | None, rng: Generator) -> Pair:
         target = self.canonical[self.asked.index((obj, place))]

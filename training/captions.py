@@ -153,10 +153,10 @@ def caption(style: str | None, rng: Generator) -> str:
     phrase, template = _pick(phrases, rng), _pick(templates, rng)
     if phrase == "":
         return ""
-    return template.format(phrase, subject=_subject(rng), quality=_pick(QUALITY, rng))
+    return template.format(phrase, subject=subject(rng), quality=_pick(QUALITY, rng))
 
 
-def _subject(rng: Generator) -> str:
+def subject(rng: Generator) -> str:
     """A known subject, or one time in six a word of random letters, so that unknown words disturb little."""
     if rng.random() < 5 / 6:
         return _pick(SUBJECTS, rng)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from training import attribution, autoencoder, batches, captions, denoiser, page, places, scenes, shapes, styles
+from training import text as text_encoder
 
 HEAD = """---
 license: apache-2.0
@@ -45,10 +46,10 @@ TRAINING = """
 ## Training
 
 `python -m training` makes everything anew: crops and procedural styles (OpenCV and NumPy), scenes of drawn objects in
-painted places, the autoencoder ({ae_steps} steps of {ae_batch} patches of {side}x{side}), then the denoiser ({steps}
-steps of {styles} patches of 128x128 in styles, {drawings} of 192x192 of rough drawings, and {texts} whole scenes of
-text). The text encoder stays as it was drawn: it only has to tell prompts apart. The weights that
-ship came of such steps in several runs, between which numbers and shapes were changed.
+painted places, the autoencoder ({ae_steps} steps of {ae_batch} patches of {side}x{side}), the text encoder
+({text_steps} steps of {text_batch} captions, by itself: it learns to name what they ask for), then the denoiser
+({steps} steps, in most of them {styles} patches of 128x128 in styles, {drawings} rough drawings, and {texts} scenes of
+text alone). The weights that ship came of such steps in several runs, between which numbers and shapes were changed.
 """
 
 LIMITS = """
@@ -90,14 +91,17 @@ def _head(objects: list[str]) -> str:
 
 
 def _training() -> str:
+    most = denoiser.PHASES[1]
     return TRAINING.format(
         ae_steps=autoencoder.PLAN.steps,
         ae_batch=autoencoder.BATCH,
         side=autoencoder.SIDE,
         steps=denoiser.PLAN.steps,
-        styles=denoiser.STYLES,
-        drawings=denoiser.DRAWINGS,
-        texts=denoiser.TEXTS,
+        text_steps=text_encoder.PLAN.steps,
+        text_batch=text_encoder.BATCH,
+        styles=most.styles,
+        drawings=most.drawings,
+        texts=most.texts,
     )
 
 

@@ -1,44 +1,57 @@
 """`python -m training.denoiser`: the UNet, on cached latents (training.batches)."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
 from jaxtyping import Float, Int
+from numpy.random import default_rng
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel
 
-from training import latents, loop, pack, shapes, tokenizer
-from training.batches import SEED, Batch, Drawings, Styles, Texts
+from training import latents, loop, pack, shapes, text
+from training.batches import SCENE_FIRST, SEED, Batch, Drawings, Styles, Texts, assemble
 
 CHECKPOINT = pack.WORK / "denoiser.pt"
-PLAN = loop.Plan(steps=24_000, rate=1e-3, average=0.998, warm_up=200)
-STYLES, DRAWINGS, TEXTS = 8, 2, 3  # patches of 16x16 and of 24x24 latents, and whole scenes of 32x32, in a step
-SMALL_UNTIL = 0.9  # share of the steps with patches; then there are whole pictures, and fewer
+PLAN = loop.Plan(steps=7_000, rate=7e-4, average=0.998, warm_up=200)
 
 Latents = Float[Tensor, "b c h w"]
 Prompt = Float[Tensor, "b words width"]
 
 
+@dataclass(frozen=True)
+class Phase:
+    """Up to a share of the plan: patches in styles with their side in latents, drawings and texts in a step."""
+
+    until: float
+    styles: int
+    patch: int
+    drawings: int
+    texts: int
+
+
+PHASES = (
+    Phase(0.2, styles=12, patch=16, drawings=2, texts=8),  # what an object is, texts teach: they differ in it alone
+    Phase(0.9, styles=16, patch=16, drawings=5, texts=2),
+    Phase(1.0, styles=4, patch=32, drawings=5, texts=1),  # whole pictures, as they are run
+)
+
+
 class Denoiser(nn.Module):
-    """The UNet, and the text encoder that stays as it was drawn: numbers that tell all prompts apart.
+    """The UNet, and the text encoder that has learnt before (training.text) and stays as it is."""
 
-    Trained along, it forgets: few styles ask for more than many objects, its sums grow a hundredfold, and after 14,000
-    steps it gave "a fox in space" and "a castle in space" the same numbers.
-    """
-
-    def __init__(self, words: CLIPTokenizer) -> None:
+    def __init__(self, reader: text.Reader) -> None:
         super().__init__()
-        self.words = words
+        self.words = reader.words
         self.unet: UNet2DConditionModel = shapes.denoiser()
-        self.text: CLIPTextModel = shapes.text_encoder(len(words), words.bos_token_id, words.eos_token_id)
-        self.text.requires_grad_(False)
+        self.text: CLIPTextModel = reader.text.requires_grad_(False)
         self.alphas: Tensor
         self.register_buffer("alphas", shapes.scheduler().alphas_cumprod.clone(), persistent=False)
 
     def prompt(self, texts: list[str]) -> Prompt:
         """The text encoder's last hidden states."""
-        tokens = self.words(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
-        states: Tensor = self.text(tokens.to(self.alphas.device)).last_hidden_state
+        states: Tensor = self.text(text.encode(self.words, texts).to(self.alphas.device)).last_hidden_state
         return states
 
     def levels(self, times: Int[Tensor, "b"]) -> tuple[Float[Tensor, "b 1 1 1"], Float[Tensor, "b 1 1 1"]]:
@@ -74,13 +87,11 @@ class Loss:
         random = loop.generator(SEED, step)
         return torch.cat([self._losses(batch, random) for batch in self.batches(step)]).mean()
 
-    def batches(self, step: int) -> tuple[Batch, Batch, Batch]:
-        """Styles, drawings and texts of batch `step`."""
-        if step < SMALL_UNTIL * PLAN.steps:
-            parts = self.styles(step, 16, STYLES), self.drawings(step, 24, DRAWINGS)
-        else:
-            parts = self.styles(step, 32, STYLES // 4), self.drawings(step, 32, DRAWINGS)
-        return *parts, self.texts(step, TEXTS)
+    def batches(self, step: int) -> tuple[Batch, Batch]:
+        """Styles, and whole scenes, of batch `step`: a call costs as much again as six of its examples, so two."""
+        now = next(phase for phase in PHASES if step < phase.until * PLAN.steps)
+        scenes = self.drawings(step, now.drawings) + self.texts(step, now.texts)
+        return self.styles(step, now.patch, now.styles), assemble(scenes, SCENE_FIRST, default_rng([SEED, 3, step]))
 
     def _losses(self, batch: Batch, random: torch.Generator) -> Float[Tensor, "b"]:
         noise = torch.randn((2, *batch.source.shape), generator=random).to(loop.DEVICE)
@@ -110,7 +121,7 @@ def network_input(
 
 def trained() -> Denoiser:
     """Both networks with their averaged weights, frozen."""
-    model = Denoiser(tokenizer.build())
+    model = Denoiser(text.trained())
     model.load_state_dict(loop.averaged_weights(CHECKPOINT))
     return model.to(loop.DEVICE).eval().requires_grad_(False)
 
@@ -118,7 +129,7 @@ def trained() -> Denoiser:
 def main() -> None:
     """Train to the end of the plan, from the last save if there is one."""
     torch.manual_seed(SEED)
-    model = Denoiser(tokenizer.build())
+    model = Denoiser(text.trained())
     loop.Trainer(model, PLAN, CHECKPOINT).fit(Loss(model, Styles(), Drawings(), Texts()))
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -80,21 +81,28 @@ class Trainer:
         return float(loss.detach())
 
     def save(self) -> None:
-        """Write the whole state, so that a stop at any moment leaves the last good one."""
-        parts = {"model": self.model, "averaged": self.averaged, "optimiser": self.optimiser}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".part")
-        torch.save({"step": self.step, **{name: part.state_dict() for name, part in parts.items()}}, partial)
-        partial.replace(self.path)
+        """Write the whole state."""
+        parts = {"model": self.model, "averaged": self.averaged.module, "optimiser": self.optimiser}
+        write({"step": self.step, **{name: part.state_dict() for name, part in parts.items()}}, self.path)
 
-    def _restore(self, state: dict[str, dict[str, Tensor]]) -> None:
-        self.step = int(state["step"])  # type: ignore[call-overload]
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.step = state["step"]
         self.model.load_state_dict(state["model"])
-        self.averaged.load_state_dict(state["averaged"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.averaged.module.load_state_dict(state["averaged"])
+        self.averaged.n_averaged.fill_(1)  # what is there is an average, and no first weights to be replaced
+        if "optimiser" in state:  # a run that begins with weights that shipped has none
+            self.optimiser.load_state_dict(state["optimiser"])
+
+
+def write(state: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint, so that a stop at any moment leaves the last good one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".part")
+    torch.save(state, partial)
+    partial.replace(path)
 
 
 def averaged_weights(path: Path) -> dict[str, Tensor]:
-    """The averaged weights of a saved run, by the model's own names."""
-    state = torch.load(path, map_location="cpu", weights_only=True)["averaged"]
-    return {name.removeprefix("module."): value for name, value in state.items() if name != "n_averaged"}
+    """The averaged weights of a saved run."""
+    averaged: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["averaged"]
+    return averaged

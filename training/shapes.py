@@ -62,8 +62,7 @@ def denoiser() -> UNet2DConditionModel:
 def text_encoder(vocabulary: int, start: int, end: int) -> CLIPTextModel:
     """A fresh text encoder for a vocabulary of that many tokens.
 
-    Its words have unit variance, for it stays as it is drawn (training.denoiser): as CLIP starts them, fifty times
-    smaller, its layers' sums drown which word it was.
+    Its words begin at unit variance: as CLIP starts them, fifty times smaller, the layers' sums drown which it was.
     """
     model = CLIPTextModel(
         CLIPTextConfig(
