@@ -16,6 +16,7 @@ from training import (
     denoiser,
     latents,
     loop,
+    objects,
     scenes,
     shapes,
     shipped,
@@ -168,6 +169,7 @@ def test_texts_of_a_batch_share_a_place_and_differ_in_the_object(monkeypatch):
     seen = set()
     for step in range(60):
         drawn = made(step, 5)
+        assert [len(made(step, count)) for count in (3, 8, 21)] == [3, 8, 21]
         pairs = [made.asked[int(pair.target.item())] for pair in drawn]
         assert len({place for _, place in pairs}) == 1
         assert len({obj for obj, _ in pairs}) == 5
@@ -329,3 +331,15 @@ def test_a_training_begins_with_what_ships_and_overwrites_no_other(tmp_path, mon
     assert all(torch.equal(value.half(), shipping[name]) for name, value in trainer.model.unet.state_dict().items())
     with pytest.raises(SystemExit, match="is there already"):
         shipped.main()
+
+
+def test_a_scene_and_its_drawing_depend_on_their_number_alone(monkeypatch):
+    drawing = np.full((64, 48, 4), 255, np.uint8)
+    monkeypatch.setattr(objects, "load", lambda: dict.fromkeys(objects.THINGS, objects.pyramid(drawing)))
+    scene, pictures = latents.drawn(3)
+    again, others = latents.drawn(3)
+    assert scene == again
+    assert np.array_equal(pictures, others)
+    assert pictures.shape == (2, 256, 256, 3)
+    assert np.array_equal(pictures[0], scenes.draw(scene))
+    assert not np.array_equal(pictures, latents.drawn(4)[1])

@@ -24,6 +24,7 @@ SOURCE_FROM = 385  # the lowest timestep of a first step
 LAST = 999
 STYLE_FIRST = (499, 499, 739)  # the first steps of strengths 0.5 and 0.75, by how often they are drawn
 SCENE_FIRST = (499, 739, 739)
+TOGETHER = 8  # texts of one place
 SINGLE, DOUBLE = 0.5, 0.4  # shares of first and of second steps; the others start from the target itself
 
 Latent = NDArray[np.float16]  # (c, h, w)
@@ -104,11 +105,14 @@ class Texts:
         self.asked = latents.asked()
 
     def __call__(self, step: int, count: int) -> list[Pair]:
-        """`count` scenes of one place, so that they differ in the object alone."""
+        """`count` scenes; TOGETHER of one place, so that they differ in the object alone."""
         rng = default_rng([SEED, 2, step])
+        return [pair for _ in range(0, count, TOGETHER) for pair in self._group(rng)][:count]
+
+    def _group(self, rng: Generator) -> list[Pair]:
         place = pick((None, *scenes.PLACES), rng)
         objects = [*scenes.OBJECTS, None] if place else [*scenes.OBJECTS]
-        drawn = rng.permutation(len(objects))[:count]
+        drawn = rng.permutation(len(objects))[:TOGETHER]
         return [self._pair(objects[index], place, rng) for index in drawn]
 
     def _pair(self, obj: str | None, place: str | None, rng: Generator) -> Pair:

@@ -6,9 +6,11 @@ pool/scenes.npy (SCENES, 2, c, 32, 32): a scene and its rough drawing; pool/cano
 that text alone asks for; pool/pixels.npy (3 * 8 * 8, c, 3, 3): the decoder's nearest convolution.
 """
 
-from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from itertools import product
+from multiprocessing import get_context
 
+import cv2
 import numpy as np
 import torch
 from diffusers import AutoencoderDC
@@ -71,12 +73,12 @@ def write_pixels(model: AutoencoderDC, scaling: float) -> None:
     model.to(loop.DEVICE)
 
 
-def pairs(count: int) -> Iterable[tuple[scenes.Scene, NDArray[np.uint8]]]:
-    """`count` scenes, each with the picture of it and its rough drawing."""
-    for index in range(count):
-        rng = default_rng([SEED, index])
-        scene = scenes.sample(rng)
-        yield scene, np.stack([scenes.draw(scene), scenes.roughen(scene, rng)])
+def drawn(index: int) -> tuple[scenes.Scene, NDArray[np.uint8]]:
+    """Scene `index`, with the picture of it and its rough drawing."""
+    cv2.setNumThreads(1)
+    rng = default_rng([SEED, index])
+    scene = scenes.sample(rng)
+    return scene, np.stack([scenes.draw(scene), scenes.roughen(scene, rng)])
 
 
 def write_scenes(model: AutoencoderDC, scaling: float) -> None:
@@ -84,9 +86,10 @@ def write_scenes(model: AutoencoderDC, scaling: float) -> None:
     side = pools.load()[0].shape[1] // shapes.SCALE
     file = np.lib.format.open_memmap(DRAWN, "w+", np.float16, (SCENES, 2, shapes.LATENT_CHANNELS, side, side))
     names = []
-    for index, (scene, pictures) in enumerate(pairs(SCENES)):
-        file[index] = encode(model, pictures) * scaling
-        names.append((scene.obj, scene.place))
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as workers:  # a fork of a process with a GPU has none
+        for index, (scene, pictures) in enumerate(workers.map(drawn, range(SCENES), chunksize=8)):
+            file[index] = encode(model, pictures) * scaling
+            names.append((scene.obj, scene.place))
     np.save(NAMES, np.array(names))
     everything = [scenes.canonical(obj, place) for obj, place in asked()]
     np.save(CANONICAL, np.concatenate([encode(model, scenes.draw(scene)[None]) * scaling for scene in everything]))

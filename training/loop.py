@@ -60,16 +60,16 @@ class Trainer:
 
     def fit(self, loss: Callable[[int], Tensor], stop_at: int | None = None) -> None:
         """Train to the end of the plan (or to step `stop_at`); `loss` gives a step's mean loss."""
-        last, began, total = min(stop_at or self.plan.steps, self.plan.steps), time.monotonic(), 0.0
+        last, began, losses = min(stop_at or self.plan.steps, self.plan.steps), time.monotonic(), []
         while self.step < last:
-            total += self._advance(loss(self.step))
+            losses.append(self._advance(loss(self.step)))
             if self.step % self.plan.save_every == 0 or self.step == last:
-                pace = (time.monotonic() - began) / self.plan.save_every
-                print(f"step {self.step} loss {total / self.plan.save_every:.4f} {pace:.3f} s/step", flush=True)
-                began, total = time.monotonic(), 0.0
+                mean, pace = float(torch.stack(losses).mean()), (time.monotonic() - began) / len(losses)
+                print(f"step {self.step} loss {mean:.4f} {pace:.3f} s/step", flush=True)
                 self.save()
+                began, losses = time.monotonic(), []
 
-    def _advance(self, loss: Tensor) -> float:
+    def _advance(self, loss: Tensor) -> Tensor:
         for group in self.optimiser.param_groups:
             group["lr"] = rate_at(self.plan, self.step)
         self.optimiser.zero_grad(set_to_none=True)
@@ -78,7 +78,7 @@ class Trainer:
         self.optimiser.step()
         self.averaged.update_parameters(self.model)
         self.step += 1
-        return float(loss.detach())
+        return loss.detach()  # not as a number yet: a GPU would have to be waited for
 
     def save(self) -> None:
         """Write the whole state."""
