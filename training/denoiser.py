@@ -14,7 +14,7 @@ from training import latents, loop, pack, shapes, text
 from training.batches import SCENE_FIRST, SEED, Batch, Drawings, Styles, Texts, assemble
 
 CHECKPOINT = pack.WORK / "denoiser.pt"
-PLAN = loop.Plan(steps=7_000, rate=7e-4, average=0.998, warm_up=200)
+PLAN = loop.Plan(steps=24_000, rate=1e-3, average=0.998, warm_up=200)
 WIDER = 20 if loop.DEVICE.type == "cuda" else 1  # times as many examples in a step, where they cost little more
 
 Latents = Float[Tensor, "b c h w"]
@@ -33,7 +33,7 @@ class Phase:
 
 
 PHASES = (
-    Phase(0.25, styles=12, patch=16, drawings=2, texts=8),  # what an object is, texts teach: they differ in it alone
+    Phase(0.2, styles=12, patch=16, drawings=2, texts=8),  # what an object is, texts teach: they differ in it alone
     Phase(0.9, styles=16, patch=16, drawings=4, texts=3),
     Phase(1.0, styles=4, patch=32, drawings=5, texts=1),  # whole pictures, as they are run
 )
