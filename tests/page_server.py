@@ -67,8 +67,10 @@ class Room:
     controller: WebSocket | None = None
     viewers: list[WebSocket] = field(default_factory=list)
     recording: bool = False
-    stalled: bool = False  # what the engine says of the source
+    stalled: bool = False  # what the engine says of the source; a change then shows on its last picture
+    last: bytes = b""
     delay: float = 0.0  # seconds before a picture is sent back
+    think: float = 0.0  # seconds before parameters are answered
     build: float = 0.0  # seconds that a change takes
     change: asyncio.Task[None] | None = None
 
@@ -221,7 +223,7 @@ class Echo:
                 await self.hear(socket, json.loads(message["text"]), room)
 
     async def picture(self, socket: WebSocket, data: bytes, room: Room) -> None:
-        version, kind, codec, flags, sequence, capture, _ = HEADER.unpack_from(data)
+        _, _, codec, _, sequence, _, _ = HEADER.unpack_from(data)
         if self.pause or socket is not room.controller:
             return
         self.received.append(codec)
@@ -229,10 +231,15 @@ class Echo:
         await say(socket, "credit", upto=sequence + 2)
         if self.blank:
             return
+        room.last = data
+        await self.show(room)
+
+    async def show(self, room: Room) -> None:
+        version, kind, codec, flags, sequence, capture, _ = HEADER.unpack_from(room.last)
         head = HEADER.pack(version, kind, codec, flags, sequence, capture, room.revision)
         for viewer in room.sockets:
             with suppress(WebSocketDisconnect, RuntimeError):  # one that has just left
-                await viewer.send_bytes(head + data[HEADER.size :])
+                await viewer.send_bytes(head + room.last[HEADER.size :])
 
     async def hear(self, socket: WebSocket, message: dict[str, Any], room: Room) -> None:
         self.heard.append(message)
@@ -260,6 +267,7 @@ class Echo:
                       url="/api/v1/snapshots/a.jpg")  # fmt: skip
 
     async def set(self, socket: WebSocket, message: dict[str, Any], room: Room) -> None:
+        await asyncio.sleep(room.think)
         if not await self.accepts(socket, message, room, {"params": message["params"]}):
             return
         for prompt in message["params"].get("prompt", []):
@@ -314,6 +322,8 @@ class Echo:
         for other in room.sockets:
             own = {"id": message["id"]} if other is socket else {}
             await say(other, "ack", **own, rev=room.revision, rebuilt=rebuilt, **room.settings)
+        if room.stalled:
+            await self.show(room)
 
 
 STATS = {

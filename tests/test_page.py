@@ -247,6 +247,8 @@ def test_what_is_older_than_the_bound_is_not_shown(page: Any, echo: Echo) -> Non
     assert len(acks) > 2 * len(moments), "those that are not shown are acknowledged too"
     page.get_by_text("older than max age allows").first.wait_for()
     keep(page, "late")
+    page.reload()
+    page.wait_for_selector('.app[data-phase="late"]')  # and not "warming" for ever
     page.locator("#params-max_age").fill("")
     page.locator("#params-max_age").blur()
     live(page)

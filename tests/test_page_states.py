@@ -123,6 +123,25 @@ def test_a_source_has_stalled_where_it_gives_no_pictures_not_where_the_engine_is
     live(page)
 
 
+def test_a_prompt_shows_on_a_stalled_source_though_its_picture_is_older_than_the_bound(
+    browser: Any, echo: Echo, address: str
+) -> None:
+    echo.codecs = ("jpeg",)  # each picture for itself
+    page = open_page(browser, address)
+    live(page)
+    page.evaluate("() => millstream.show.settings.set('max_age', 300)")
+    until(page, "() => millstream.show.shown.value.revision === 2")
+    page.evaluate(STILL)
+    phase(page, "stalled")
+    next(iter(echo.rooms.values())).stalled = True
+    for revision, word in enumerate(["frost", "gold", "night"], 3):  # faster than one each half second
+        page.evaluate("(text) => millstream.show.settings.set('prompt', [{ text, weight: 1 }])", word)
+        until(page, "(revision) => millstream.show.shown.value.revision === revision", revision)
+    assert page.evaluate("() => millstream.show.phase.value") == "stalled"
+    assert page.evaluate("() => millstream.show.presenter.tooOld") == 0
+    page.context.close()
+
+
 def test_a_viewer_is_told_by_the_server_that_the_source_has_stalled(browser: Any, page: Any, room: Room) -> None:
     session = page.evaluate("() => millstream.show.session.value")
     viewer = open_page(browser, page.url + f"view?session={session}")
