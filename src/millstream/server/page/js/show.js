@@ -160,10 +160,8 @@ export class Show {
   }
 
   /** Who sends knows best: the engine counts a source as stalled that merely waits until the engine is free. */
-  #watchSource() {
-    const stalled = this.role.value === "control" ? this.sender.stalled : (this.stats.value?.stalled ?? false);
-    if (stalled && (this.phase.value === "live" || this.phase.value === "late")) this.phase.value = "stalled";
-    else if (!stalled && this.phase.value === "stalled") this.phase.value = "live";
+  get #stalled() {
+    return this.role.value === "control" ? this.sender.stalled : (this.stats.value?.stalled ?? false);
   }
 
   /** @param {import("./protocol.js").Ack} ack */
@@ -225,8 +223,7 @@ export class Show {
   #showed(shown) {
     this.shown.value = shown;
     this.started.value = true;
-    if (GOING.includes(this.phase.value)) this.phase.value = shown.late ? "late" : "live";
-    this.#watchSource();
+    if (GOING.includes(this.phase.value)) this.phase.value = this.#stalled ? "stalled" : shown.late ? "late" : "live";
   }
 
   /** @param {Away} reason */
@@ -244,7 +241,7 @@ export class Show {
 
   #look() {
     this.link.beat();
-    this.#watchSource();
+    if (this.#stalled && (this.phase.value === "live" || this.phase.value === "late")) this.phase.value = "stalled";
     const { ages, tooOld } = this.presenter;
     this.seen.value = { fps: ages.rate(now()), age: ages.percentiles(), sent: this.sender.painted, tooOld };
   }
