@@ -9,7 +9,7 @@ import re
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +26,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 import millstream.server
+from millstream.errors import BadInputError
 from millstream.media.demo import draw
 from millstream.params import ModelConfig, Params, StreamConfig, check
 
@@ -63,20 +64,35 @@ class Room:
 
     settings: dict[str, dict[str, Any]]
     revision: int = 1
+    controller: WebSocket | None = None
     viewers: list[WebSocket] = field(default_factory=list)
-    sockets: int = 0
+    recording: bool = False
+    stalled: bool = False  # what the engine says of the source; a change then shows on its last picture
+    last: bytes = b""
     delay: float = 0.0  # seconds before a picture is sent back
+    think: float = 0.0  # seconds before parameters are answered
     build: float = 0.0  # seconds that a change takes
+    change: asyncio.Task[None] | None = None
+
+    @property
+    def building(self) -> bool:
+        return self.change is not None and not self.change.done()
+
+    @property
+    def sockets(self) -> list[WebSocket]:
+        return [*([self.controller] if self.controller else []), *self.viewers]
 
 
 class Echo:
-    """Sessions by id; `full` refuses new ones before they are accepted."""
+    """Sessions by id; `full` refuses all before they are accepted, `locked` those without a token, which are all."""
 
     def __init__(self) -> None:
         self.rooms: dict[str, Room] = {}
         self.presets: dict[str, Any] = {}
-        self.full = False
-        self.pause = False  # takes pictures in and gives none
+        self.full = self.locked = False
+        self.pause = False  # hears and says nothing, as behind a network that is gone
+        self.blank = False  # takes pictures in and gives none
+        self.remarks: dict[str, str] = {}  # what is said of a prompt
         self.codecs = ("h264", "vp8", "jpeg")
         self.size = [256, 256]
         self.heard: list[dict[str, Any]] = []
@@ -110,7 +126,7 @@ class Echo:
         return Response(await asyncio.to_thread(demo_clip), media_type="video/webm")
 
     async def sessions(self, request: Request) -> Response:
-        return JSONResponse({"sessions": list(self.rooms)})
+        return JSONResponse({"sessions": list(self.rooms)}, 401 if self.locked else 200)
 
     async def session(self, request: Request) -> Response:
         return JSONResponse({}, 200 if request.path_params["id"] in self.rooms else 404)
@@ -131,24 +147,42 @@ class Echo:
 
     async def live(self, socket: WebSocket) -> None:
         id, role = socket.query_params["session"], socket.query_params["role"]
-        if self.full:
-            return await socket.send_denial_response(Response(status_code=503))
-        if id not in self.rooms and id != "new":
-            return await socket.send_denial_response(Response(status_code=404))
+        self.loop = asyncio.get_running_loop()
+        known = id in self.rooms or id == "new"
+        if self.full or self.locked or not known:
+            status = 503 if self.full else 401 if self.locked else 404
+            return await socket.send_denial_response(Response(status_code=status))
         if id == "new":
             id = uuid4().hex
             self.rooms[id] = Room(self.defaults())
         await socket.accept()
         room = self.rooms[id]
-        room.sockets += 1
+        beat = asyncio.create_task(self.beat(socket, room))
         try:
             await self.welcome(socket, id, role, room)
-            await self.serve(socket, role, room)
+            await self.serve(socket, room)
         except (WebSocketDisconnect, RuntimeError):
             pass
         finally:
-            room.sockets -= 1
+            beat.cancel()
+            room.controller = None if room.controller is socket else room.controller
             room.viewers = [viewer for viewer in room.viewers if viewer is not socket]
+
+    async def beat(self, socket: WebSocket, room: Room) -> None:
+        while True:
+            await asyncio.sleep(1)
+            if not self.pause:
+                await say(socket, "stats", **STATS | {"stalled": room.stalled, "building": room.building})
+
+    def end(self, code: int) -> None:
+        """Close every connection. From another thread."""
+        for socket in [socket for room in self.rooms.values() for socket in room.sockets]:
+            asyncio.run_coroutine_threadsafe(socket.close(code), self.loop).result(10)
+
+    def tell(self, type: str, **fields: Any) -> None:
+        """Say the same to all. From another thread."""
+        for socket in [socket for room in self.rooms.values() for socket in room.sockets]:
+            asyncio.run_coroutine_threadsafe(say(socket, type, **fields), self.loop).result(10)
 
     def defaults(self) -> dict[str, dict[str, Any]]:
         settings = {name: kind().model_dump(mode="json") for name, kind in FIELDS.items()}
@@ -158,16 +192,27 @@ class Echo:
     async def welcome(self, socket: WebSocket, id: str, role: str, room: Room) -> None:
         hello = json.loads(await socket.receive_text())
         self.heard.append(hello)
+        while self.pause:
+            await asyncio.sleep(0.05)
         send = next(codec for codec in hello["send"] if codec in self.codecs)
         schema = {name: kind.model_json_schema() for name, kind in FIELDS.items()}
         await say(socket, "welcome", session=id, role=role, send=send, receive=send, size=self.size, device="cpu",
-                  backend="echo", settings=room.settings, schema=schema, limits={}, version=room.revision)  # fmt: skip
+                  backend="echo", settings=room.settings, schema=schema, limits={}, version=room.revision,
+                  recording=room.recording)  # fmt: skip
         if role == "control":
-            await say(socket, "credit", upto=1)
+            await self.take(socket, room)
         else:
             room.viewers.append(socket)
 
-    async def serve(self, socket: WebSocket, role: str, room: Room) -> None:
+    async def take(self, socket: WebSocket, room: Room) -> None:
+        before, room.controller = room.controller, socket
+        room.viewers = [viewer for viewer in room.viewers if viewer is not socket]
+        if before is not None:
+            room.viewers.append(before)
+            await say(before, "event", name="viewer", message="another client has taken over")
+        await say(socket, "credit", upto=1)
+
+    async def serve(self, socket: WebSocket, room: Room) -> None:
         while True:
             message = await socket.receive()
             if message["type"] == "websocket.disconnect":
@@ -178,51 +223,107 @@ class Echo:
                 await self.hear(socket, json.loads(message["text"]), room)
 
     async def picture(self, socket: WebSocket, data: bytes, room: Room) -> None:
-        version, kind, codec, flags, sequence, capture, _ = HEADER.unpack_from(data)
+        _, _, codec, _, sequence, _, _ = HEADER.unpack_from(data)
+        if self.pause or socket is not room.controller:
+            return
         self.received.append(codec)
         await asyncio.sleep(room.delay)
         await say(socket, "credit", upto=sequence + 2)
-        if self.pause:
+        if self.blank:
             return
+        room.last = data
+        await self.show(room)
+
+    async def show(self, room: Room) -> None:
+        version, kind, codec, flags, sequence, capture, _ = HEADER.unpack_from(room.last)
         head = HEADER.pack(version, kind, codec, flags, sequence, capture, room.revision)
-        for viewer in (socket, *room.viewers):
-            await viewer.send_bytes(head + data[HEADER.size :])
+        for viewer in room.sockets:
+            with suppress(WebSocketDisconnect, RuntimeError):  # one that has just left
+                await viewer.send_bytes(head + room.last[HEADER.size :])
 
     async def hear(self, socket: WebSocket, message: dict[str, Any], room: Room) -> None:
         self.heard.append(message)
         match message["type"]:
             case "set":
-                await self.put(socket, message, room, {"params": message["params"]})
+                await self.set(socket, message, room)
             case "change":
-                await say(socket, "building", id=message["id"], what="the stream")
-                await asyncio.sleep(room.build)
-                changes = {"config": message["config"]} | ({"model": message["model"]} if "model" in message else {})
-                await self.put(socket, message, room, changes)
+                await self.change(socket, message, room)
             case "snapshot":
                 await say(socket, "file", id=message["id"], kind="snapshot", name="a.jpg", bytes=51234,
                           url="/api/v1/snapshots/a.jpg")  # fmt: skip
             case "record":
-                await say(socket, "event", name="recording" if message["on"] else "recorded")
-                await say(socket, "ack", id=message["id"], rev=room.revision)
-        if message["type"] == "ack" and message["seq"] % 15 == 0:
-            await say(socket, "stats", **STATS)
+                await self.record(socket, message, room)
+            case "take":
+                await say(socket, "event", name="control")
+                await self.take(socket, room)
 
-    async def put(self, socket: WebSocket, message: dict[str, Any], room: Room, changes: dict[str, Any]) -> None:
+    async def record(self, socket: WebSocket, message: dict[str, Any], room: Room) -> None:
+        room.recording = message["on"]
+        await say(socket, "event", name="recording" if message["on"] else "recorded")
+        if message["on"]:
+            await say(socket, "ack", id=message["id"], rev=room.revision)
+        else:
+            await say(socket, "file", id=message["id"], kind="recording", name="a.mp4", bytes=912345, seconds=4.0,
+                      url="/api/v1/snapshots/a.jpg")  # fmt: skip
+
+    async def set(self, socket: WebSocket, message: dict[str, Any], room: Room) -> None:
+        await asyncio.sleep(room.think)
+        if not await self.accepts(socket, message, room, {"params": message["params"]}):
+            return
+        for prompt in message["params"].get("prompt", []):
+            if remark := self.remarks.get(prompt["text"]):
+                await say(socket, "event", name="said", message=remark)
+        await self.put(socket, message, room, {"params": message["params"]})
+
+    async def change(self, socket: WebSocket, message: dict[str, Any], room: Room) -> None:
+        """Carried out after a while; a newer one takes its place."""
+        changes = {part: message[part] for part in ("config", "model") if part in message}
+        if not await self.accepts(socket, message, room, changes):
+            return
+        if room.change is not None:
+            room.change.cancel()
+        room.change = asyncio.create_task(self.build(socket, message, room, changes))
+
+    async def build(
+        self, socket: WebSocket, message: dict[str, Any], room: Room, changes: dict[str, dict[str, Any]]
+    ) -> None:
+        for other in room.sockets:
+            own = {"id": message["id"]} if other is socket else {}
+            await say(other, "building", **own, what=", ".join(name for part in changes.values() for name in part))
         try:
-            checked = {
-                name: check(FIELDS[name], room.settings[name] | values).model_dump(mode="json")
-                for name, values in changes.items()
-            }
-        except Exception as error:
+            await asyncio.sleep(room.build)
+        except asyncio.CancelledError:
+            with suppress(WebSocketDisconnect, RuntimeError):
+                await say(socket, "error", id=message["id"], message="a newer change has taken the place of this one")
+            return
+        await self.put(socket, message, room, changes)
+
+    async def accepts(
+        self, socket: WebSocket, message: dict[str, Any], room: Room, changes: dict[str, dict[str, Any]]
+    ) -> bool:
+        try:
+            for part, values in changes.items():
+                check(FIELDS[part], room.settings[part] | values)
+        except BadInputError as error:
             name = str(error).split(":")[0]
             known = {"field": name} if name in {key for values in changes.values() for key in values} else {}
             await say(socket, "error", id=message["id"], **known, message=str(error))
-            return
-        room.settings |= checked
+            return False
+        return True
+
+    async def put(
+        self, socket: WebSocket, message: dict[str, Any], room: Room, changes: dict[str, dict[str, Any]]
+    ) -> None:
+        for part, values in changes.items():
+            room.settings[part] = check(FIELDS[part], room.settings[part] | values).model_dump(mode="json")
         room.revision += 1
         self.size = [room.settings["config"]["width"], room.settings["config"]["height"]]
-        await say(socket, "ack", id=message["id"], rev=room.revision, params=room.settings["params"],
-                  config=room.settings["config"])  # fmt: skip
+        rebuilt = message["type"] == "change"
+        for other in room.sockets:
+            own = {"id": message["id"]} if other is socket else {}
+            await say(other, "ack", **own, rev=room.revision, rebuilt=rebuilt, **room.settings)
+        if room.stalled:
+            await self.show(room)
 
 
 STATS = {

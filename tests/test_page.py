@@ -1,6 +1,7 @@
 """The page in a real browser, against a server that sends its pictures straight back."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -221,18 +222,36 @@ def test_snapshot_and_recording(page: Any, echo: Echo) -> None:
     keep(page, "recording")
     page.keyboard.press("r")
     page.get_by_role("button", name="Record", exact=True).wait_for()
+    page.get_by_role("link", name="a.mp4").wait_for()
     assert [message["on"] for message in said(echo, "record")] == [True, False]
 
 
 def test_what_is_older_than_the_bound_is_not_shown(page: Any, echo: Echo) -> None:
+    """But the newest each half second, so that the picture is never dead; and all are acknowledged with their ages."""
     next(iter(echo.rooms.values())).delay = 0.1
     page.locator("#params-max_age").fill("20")
     page.locator("#params-max_age").blur()
-    until(page, "() => millstream.show.presenter.tooOld > 2")
-    before = page.evaluate("() => millstream.show.shown.value.sequence")
-    page.wait_for_timeout(500)
-    assert page.evaluate("() => millstream.show.shown.value.sequence") == before
-    assert brightness(page) > 10
+    page.wait_for_selector('.app[data-phase="late"]')
+    page.evaluate(
+        """() => {
+            window.moments = [];
+            millstream.show.shown.subscribe(() => window.moments.push(performance.now()));
+            window.moments.shift();
+        }"""
+    )
+    until(page, "() => window.moments.length >= 4")
+    moments = page.evaluate("() => window.moments")
+    assert all(after - before >= 499 for before, after in pairwise(moments)), moments
+    assert page.evaluate("() => millstream.show.presenter.tooOld") > 2
+    acks = [message for message in said(echo, "ack") if message["age_ms"] > 100]
+    assert len(acks) > 2 * len(moments), "those that are not shown are acknowledged too"
+    page.get_by_text("older than max age allows").first.wait_for()
+    keep(page, "late")
+    page.reload()
+    page.wait_for_selector('.app[data-phase="late"]')  # and not "warming" for ever
+    page.locator("#params-max_age").fill("")
+    page.locator("#params-max_age").blur()
+    live(page)
 
 
 def test_views_keys_and_help(page: Any) -> None:

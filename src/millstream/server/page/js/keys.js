@@ -1,4 +1,4 @@
-/** Keyboard shortcuts: one letter each, silent while a text is written. */
+/** Keyboard shortcuts: one letter each, silent while a text is written, or where they are turned off. */
 
 import { KINDS } from "./sources/choice.js";
 
@@ -35,7 +35,7 @@ export function listen(show, sources, look) {
     p: () => /** @type {HTMLElement | null} */ (document.querySelector(".prompts textarea"))?.focus(),
     s: () => show.snapshot(),
     r: () => show.record(),
-    u: () => show.settings.undo(),
+    u: () => show.role.value === "control" && show.settings.undo(),
     b: () => sources.drawing.use({ eraser: false }),
     e: () => sources.drawing.use({ eraser: true }),
     "[": () => sources.drawing.scaleBrush(1 / 1.25),
@@ -44,23 +44,24 @@ export function listen(show, sources, look) {
     "?": () => look.toggleHelp(),
   };
   KINDS.forEach((kind, i) => (actions[i + 1] = () => pick(kind, sources, look)));
-  addEventListener("keydown", (event) => act(event, actions, sources));
+  addEventListener("keydown", (event) => act(event, actions, sources, look));
 }
 
 /**
  * @param {KeyboardEvent} event
  * @param {Record<string, () => unknown>} actions
  * @param {import("./sources/choice.js").Sources} sources
+ * @param {import("./ui/look.js").Look} look
  */
-function act(event, actions, sources) {
-  if (event.altKey || writes(event.target)) return;
+function act(event, actions, sources, look) {
+  if (event.repeat || event.altKey || writes(event.target)) return;
   if (event.ctrlKey || event.metaKey) {
     if (event.key !== "z" || sources.kind.value !== "drawing") return;
     event.preventDefault();
     return sources.drawing.undo();
   }
   const action = actions[event.key.toLowerCase()];
-  if (!action) return;
+  if (!action || !look.keys.value) return;
   event.preventDefault();
   action();
 }

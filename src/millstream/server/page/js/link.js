@@ -17,6 +17,7 @@ import { pack, unpack, VERSION } from "./protocol.js";
 
 const FIRST_PAUSE = 250; // milliseconds
 const LONGEST_PAUSE = 5000;
+const MOST_QUIET = 8; // half seconds without a message after which a connection is gone: `stats` come each second
 const SWAMPED = 4 * 2 ** 20; // bytes not yet sent: the network is slower than the pictures
 /** @type {Record<number, Away>} close codes after which nothing is tried again by itself */
 const FINAL = { 1008: "refused", 1011: "failed", 4001: "idle", 4003: "replaced" };
@@ -31,6 +32,7 @@ export class Link {
   #id = 0;
   #welcome = false; // whether this connection was welcomed
   #full = false; // whether the last attempt found no place
+  #quiet = 0; // half seconds since the last message
 
   /**
    * @param {string} session an id, or "new"
@@ -71,10 +73,21 @@ export class Link {
 
   close() {
     clearTimeout(this.#timer);
+    this.#drop();
+    this.#forget();
+  }
+
+  /** Each half second: a network that is gone says nothing, for minutes. Counted, for a page that slept heard nothing. */
+  beat() {
+    if (!this.#welcome || !this.open || ++this.#quiet < MOST_QUIET) return;
+    this.#drop();
+    this.#lost(0);
+  }
+
+  #drop() {
     if (this.#socket) this.#socket.onclose = this.#socket.onmessage = this.#socket.onopen = null;
     this.#socket?.close();
     this.#socket = null;
-    this.#forget();
   }
 
   /** @param {{type: string, [key: string]: unknown}} message lost where there is no connection */
@@ -113,6 +126,7 @@ export class Link {
 
   /** @param {ArrayBuffer | string} data */
   #hear(data) {
+    this.#quiet = 0;
     if (data instanceof ArrayBuffer) return this.ears.picture(unpack(data));
     /** @type {Message} */
     const message = JSON.parse(data);
@@ -161,7 +175,7 @@ export class Link {
     if (status === 401 || status === 403) return this.ears.away("refused");
     if (status === 0) return this.#wait(() => this.#seek());
     if (status === 404 && this.role === "view") return this.ears.away("ended");
-    this.#full = !this.#welcome && this.session === "new"; // it answers, but admits nobody
+    this.#full = !this.#welcome && status !== 404; // it answers, but admits nobody
     if (this.#full) this.ears.away("full");
     if (status === 404) this.session = "new";
     this.#open();

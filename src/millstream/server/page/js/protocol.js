@@ -48,6 +48,7 @@ const CODECS = ["jpeg", "h264", "vp8"];
  * @property {Codec} send
  * @property {Codec} receive
  * @property {Size} size
+ * @property {boolean} recording
  * @property {Settings} settings
  * @property {{model: JsonSchema, config: JsonSchema, params: JsonSchema}} schema
  * @property {number} version
@@ -58,7 +59,7 @@ const CODECS = ["jpeg", "h264", "vp8"];
 
 /** @typedef {{[key: string]: any}} JsonSchema as pydantic writes it */
 
-/** @typedef {{id?: number, rev?: number, params?: Values, config?: Values, model?: Values}} Ack */
+/** @typedef {{id?: number, rev?: number, params?: Values, config?: Values, model?: Values, rebuilt?: boolean}} Ack */
 /** @typedef {{id?: number, field?: string, message: string}} Fault */
 /** @typedef {{id?: number, kind: "snapshot" | "recording", url: string, name: string, bytes: number, seconds?: number}} ServerFile */
 /** @typedef {{name: string, message?: string}} Happening */

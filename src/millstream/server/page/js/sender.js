@@ -14,6 +14,7 @@ import { makeEncoder } from "./encoder.js";
  */
 const HOLD = 0.5;
 const LATE = 3; // milliseconds that the source may be late before the picture at hand goes after all
+const STILL = 2000; // milliseconds without a picture after which the source has stalled
 const MOST_WAITING = 2; // in the encoder: one is encoded while the next is handed over
 
 export class Sender {
@@ -29,6 +30,9 @@ export class Sender {
   #upto = -1;
   #time = 0;
   #fresh = false;
+  #came = -Infinity; // when the source gave its last picture
+  /** @type {Source | null} the one that was chosen last, which may still wait for a permission */
+  #chosen = null;
   #beat = new Beat(); // of the source
   #credits = new Beat();
   #timer = 0;
@@ -69,12 +73,33 @@ export class Sender {
     if (this.source) this.#take();
   }
 
+  /** Whether the source, if there is one, has given no picture for long. */
+  get stalled() {
+    return this.source !== null && performance.now() - this.#came > STILL;
+  }
+
   /**
-   * Run another source; the old one goes on if the new one cannot start.
+   * Run another source; the old one goes on if the new one cannot start, or until it does.
    * @param {Source} source
+   * @returns {Promise<boolean>} false where another was chosen meanwhile
+   * @throws {Error} where it cannot start
    */
   async run(source) {
-    await source.start(() => this.source === source && this.#take());
+    this.#chosen = source;
+    try {
+      await source.start(() => this.source === source && this.#take());
+    } catch (fault) {
+      if (source !== this.source) source.stop(); // what it had opened
+      if (source !== this.#chosen) return false;
+      throw fault;
+    }
+    if (source === this.#chosen) this.#goOver(source);
+    else if (source !== this.source) source.stop();
+    return source === this.#chosen;
+  }
+
+  /** @param {Source} source that has started */
+  #goOver(source) {
     if (this.source !== source) this.source?.stop();
     this.source = source;
     this.#take();
@@ -100,7 +125,8 @@ export class Sender {
     if (!this.source) return;
     this.#time = this.source.paint(this.#context);
     this.painted += 1;
-    this.#beat.came(performance.now());
+    this.#came = performance.now();
+    this.#beat.came(this.#came);
     this.#fresh = true;
     this.#send();
   }

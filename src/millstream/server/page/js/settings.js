@@ -1,18 +1,18 @@
 /** The settings of the session as the page knows them: changed at once here, then on the server, and undone. */
 
 import { signal } from "@preact/signals";
+import { Builds } from "./builds.js";
 import { fieldsOf } from "./schema.js";
+import { differing, Steps } from "./steps.js";
 
 /** @typedef {import("./protocol.js").Values} Values */
 /** @typedef {import("./protocol.js").Settings} Values3 */
 /** @typedef {import("./link.js").Refusal} Refusal */
 /** @typedef {import("./schema.js").Part} Part */
 /** @typedef {import("./schema.js").Field} Field */
-/** @typedef {{part: Part, before: Values, moment: number}} Step that can be undone */
+/** @typedef {import("./builds.js").Build} Build */
 
 const FRAME = 33; // milliseconds: changes within a frame travel together
-const ONE_GESTURE = 800; // milliseconds: changes of one field within it are undone together
-const MOST_STEPS = 200;
 
 export class Settings {
   /** @type {import("@preact/signals").Signal<Field[]>} */
@@ -20,15 +20,16 @@ export class Settings {
   values = signal(/** @type {Values3} */ ({ model: {}, config: {}, params: {} }));
   /** @type {import("@preact/signals").Signal<Record<string, string>>} messages by field; "" for those of none */
   faults = signal({});
-  /** @type {import("@preact/signals").Signal<string>} what is being built, empty when nothing is */
-  building = signal("");
-  undoable = signal(0);
-  /** @type {Step[]} */
-  #steps = [];
+  builds = new Builds();
+  building = this.builds.names;
+  prompted = signal(0); // how often the prompt or all settings were changed, travels left out
+  #steps = new Steps((part) => this.#ahead(part));
+  undoable = this.#steps.count;
   /** @type {Values} */
   #pending = {};
   #timer = 0;
   #unanswered = 0;
+  #nameless = ""; // names of the message that was refused with no field
   /** @type {Values3 | null} what the server has accepted */
   #accepted = null;
 
@@ -47,7 +48,8 @@ export class Settings {
     this.fields.value = parts.flatMap((part) => fieldsOf(part, schema[part]));
     const wanted = this.#accepted;
     this.#accepted = this.values.value = settings;
-    this.building.value = "";
+    this.builds.settle();
+    this.faults.value = {};
     if (fresh && wanted) this.apply(wanted);
   }
 
@@ -57,8 +59,8 @@ export class Settings {
    * @param {unknown} value
    */
   set(name, value) {
-    this.#remember("params", { [name]: value });
-    this.steer({ [name]: value });
+    this.#steps.remember("params", { [name]: value });
+    this.#put({ [name]: value });
   }
 
   /**
@@ -66,7 +68,8 @@ export class Settings {
    * @param {Values} changes
    */
   steer(changes) {
-    this.#merge("params", changes);
+    const now = this.values.value;
+    this.values.value = { ...now, params: { ...now.params, ...changes } };
     this.#pending = { ...this.#pending, ...changes };
     this.#timer ||= setTimeout(() => this.#flush(), FRAME);
   }
@@ -76,11 +79,9 @@ export class Settings {
    * @param {Partial<Pick<Values3, "model" | "config">>} changes
    */
   async change({ model, config = {} }) {
-    if (model) this.#remember("model", model);
-    if (Object.keys(config).length > 0) this.#remember("config", config);
-    this.building.value = Object.keys({ ...model, ...config }).join(", ");
-    await this.#ask({ type: "change", config, ...(model && { model }) });
-    this.building.value = "";
+    if (model) this.#steps.remember("model", model);
+    if (Object.keys(config).length > 0) this.#steps.remember("config", config);
+    await this.#build({ model: model ?? {}, config });
   }
 
   /**
@@ -88,22 +89,22 @@ export class Settings {
    * @param {Partial<Values3>} wanted
    */
   async apply({ model = {}, config = {}, params = {} }) {
+    this.prompted.value += 1;
     const now = this.values.value;
     const [newModel, newConfig] = [differing(model, now.model), differing(config, now.config)];
     const rebuilt = { config: newConfig, ...(Object.keys(newModel).length > 0 && { model: newModel }) };
     if (rebuilt.model || Object.keys(newConfig).length > 0) await this.change(rebuilt);
     const newParams = differing(params, this.values.value.params);
     if (Object.keys(newParams).length === 0) return;
-    this.#remember("params", newParams);
-    this.steer(newParams);
+    this.#steps.remember("params", newParams);
+    this.#put(newParams);
   }
 
   undo() {
-    const step = this.#steps.pop();
-    this.undoable.value = this.#steps.length;
-    if (!step) return;
-    if (step.part === "params") this.steer(step.before);
-    else this.change({ [step.part]: step.before }).then(() => this.#dropStep());
+    const step = this.#steps.take();
+    if (step?.part === "params") this.#put(step.before);
+    else if (step) this.#build({ model: {}, config: {}, [step.part]: step.before });
+    this.#steps.tidy();
   }
 
   /**
@@ -111,14 +112,16 @@ export class Settings {
    * @param {Partial<Values3>} answer
    */
   accept({ params, config, model }) {
-    const now = this.values.value;
+    const old = this.#accepted ?? this.values.value;
     const ahead = this.#unanswered > 0 || this.#timer !== 0;
-    this.#accepted = {
-      model: model ?? now.model,
-      config: config ?? now.config,
-      params: params && !ahead ? params : now.params,
-    };
-    this.values.value = this.#accepted;
+    this.#accepted = { model: model ?? old.model, config: config ?? old.config, params: params ?? old.params };
+    this.values.value = ahead ? { ...this.#accepted, params: this.values.value.params } : this.#accepted;
+  }
+
+  /** Forget the refusal that stands at no field. */
+  forgive() {
+    const { "": _, ...others } = this.faults.value;
+    this.faults.value = others;
   }
 
   /** @param {string} name */
@@ -131,64 +134,69 @@ export class Settings {
     const params = this.#pending;
     this.#timer = 0;
     this.#pending = {};
-    return this.#ask({ type: "set", params });
+    return this.#ask({ type: "set", params }).then(
+      (answer) => this.#took(answer, params),
+      (fault) => this.#refused(fault, params),
+    );
+  }
+
+  /** @param {Build} wanted */
+  async #build(wanted) {
+    const build = this.builds.begin(wanted);
+    const { model, config } = build;
+    const asked = { ...model, ...config };
+    const message = { type: "change", config, ...(Object.keys(model).length > 0 && { model }) };
+    await this.#ask(message).then(
+      (answer) => {
+        this.builds.end(build);
+        this.#took(answer, asked);
+      },
+      (fault) => this.builds.end(build) && this.#refused(fault, asked),
+    );
   }
 
   /** @param {{type: string, [key: string]: unknown}} message */
   async #ask(message) {
     this.#unanswered += 1;
-    const answer = await this.link.ask(message).catch((/** @type {Refusal} */ fault) => this.#refused(fault));
-    this.#unanswered -= 1;
-    if (!answer) return;
-    this.accept(answer);
-    this.faults.value = {};
+    return this.link.ask(message).finally(() => (this.#unanswered -= 1));
   }
 
-  /** @param {Refusal} fault */
-  #refused({ message, field = "" }) {
+  /**
+   * @param {Partial<Values3>} answer
+   * @param {Values} asked
+   */
+  #took(answer, asked) {
+    this.accept(answer);
+    const names = Object.keys(asked);
+    const over = (/** @type {string} */ name) => (name ? names.includes(name) : names.join() === this.#nameless);
+    this.faults.value = Object.fromEntries(Object.entries(this.faults.value).filter(([name]) => !over(name)));
+  }
+
+  /**
+   * @param {Refusal} fault
+   * @param {Values} asked
+   */
+  #refused({ message, field = "" }, asked) {
     const name = field.split(".")[0] ?? "";
     const known = this.fields.value.some((one) => one.name === name);
-    this.faults.value = { [known ? name : ""]: message };
+    if (!known) this.#nameless = Object.keys(asked).join();
+    this.faults.value = { ...this.faults.value, [known ? name : ""]: message };
     if (this.#accepted && this.link.open) this.values.value = this.#accepted;
+    this.#steps.tidy();
   }
 
   /**
    * @param {Part} part
-   * @param {Values} changes
+   * @returns {Values} as they will be when all that was asked for is built
    */
-  #remember(part, changes) {
-    const old = this.values.value[part];
-    const before = Object.fromEntries(Object.keys(changes).map((name) => [name, old[name] ?? null]));
-    const last = this.#steps.at(-1);
-    const moment = Date.now();
-    const same = last && last.part === part && Object.keys(last.before).join() === Object.keys(before).join();
-    if (same && moment - last.moment < ONE_GESTURE) last.moment = moment;
-    else this.#steps = [...this.#steps.slice(1 - MOST_STEPS), { part, before, moment }];
-    this.undoable.value = this.#steps.length;
+  #ahead(part) {
+    const now = this.values.value[part];
+    return part === "params" ? now : { ...now, ...this.builds.coming[part] };
   }
 
-  /** Going back is no step itself. */
-  #dropStep() {
-    this.#steps.pop();
-    this.undoable.value = this.#steps.length;
+  /** @param {Values} changes of parameters by hand */
+  #put(changes) {
+    if ("prompt" in changes) this.prompted.value += 1;
+    this.steer(changes);
   }
-
-  /**
-   * @param {Part} part
-   * @param {Values} changes
-   */
-  #merge(part, changes) {
-    const now = this.values.value;
-    this.values.value = { ...now, [part]: { ...now[part], ...changes } };
-  }
-}
-
-/**
- * @param {Values} wanted
- * @param {Values} now
- * @returns {Values} those of `wanted` that are not so already
- */
-function differing(wanted, now) {
-  const entries = Object.entries(wanted).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(now[name]));
-  return Object.fromEntries(entries);
 }

@@ -2,6 +2,7 @@
 
 import { signal } from "@preact/signals";
 import { Link } from "./link.js";
+import { Notice } from "./notice.js";
 import { Presenter } from "./presenter.js";
 import { now } from "./protocol.js";
 import { Sender } from "./sender.js";
@@ -11,11 +12,13 @@ import { receivable, sendable } from "./support.js";
 /** @typedef {import("./protocol.js").Codec} Codec */
 /** @typedef {import("./protocol.js").Size} Size */
 /** @typedef {import("./link.js").Away} Away */
-/** @typedef {"connecting" | "warming" | "live" | "stalled" | "lost" | Away} Phase */
+/** @typedef {"connecting" | "warming" | "live" | "late" | "stalled" | "lost" | Away} Phase */
 /** @typedef {{fps: number, age: import("./protocol.js").Percentiles | null, sent: number, tooOld: number}} Seen */
 
 const SESSION_KEY = "millstream.session";
-const REMARKS = ["said", "failed", "away"]; // events whose message is news
+const NEWS = ["failed", "away"]; // events whose message is said
+/** @type {readonly Phase[]} in which a picture that is shown says how it goes on */
+const GOING = ["warming", "live", "late", "stalled"];
 const SECOND = 1000;
 const MOST_AGE = 1e6; // milliseconds that an acknowledgement may hold
 const FIRST_SIZE = /** @type {Size} */ ([512, 512]);
@@ -35,7 +38,7 @@ export class Show {
   /** @type {import("@preact/signals").Signal<import("./protocol.js").ServerFile[]>} newest first */
   files = signal([]);
   recording = signal(false);
-  notice = signal("");
+  notice = new Notice();
   /** @type {import("@preact/signals").Signal<import("./presenter.js").Shown | null>} */
   shown = signal(null);
   /** @type {Codec} of the pictures that are sent */
@@ -55,7 +58,11 @@ export class Show {
       picture: (picture) => this.presenter.take(picture),
       away: (reason) => this.#away(reason),
     });
-    this.presenter = new Presenter((shown) => this.#showed(shown), () => this.link.send({ type: "key" }));
+    this.presenter = new Presenter({
+      came: (arrival) => this.#came(arrival),
+      shown: (shown) => this.#showed(shown),
+      askKey: () => this.link.send({ type: "key" }),
+    });
     this.sender = new Sender(this.link, (codec) => this.#giveUp(codec));
     this.settings = new Settings(this.link);
     this.sender.resize(this.size.value);
@@ -71,11 +78,15 @@ export class Show {
     this.link.connect();
   }
 
-  /** @param {import("./sources/source.js").Source} source */
+  /**
+   * @param {import("./sources/source.js").Source} source
+   * @returns {Promise<boolean>} whether it runs; see `Sender.run`
+   */
   async run(source) {
-    await this.sender.run(source);
+    if (!(await this.sender.run(source))) return false;
     this.presenter.ages.reset();
     this.link.send({ type: "reset" });
+    return true;
   }
 
   /** Become the one who controls the session. */
@@ -93,7 +104,7 @@ export class Show {
 
   /** @param {{type: string, [key: string]: unknown}} message */
   async #file(message) {
-    await this.link.ask(message).catch((fault) => void (this.notice.value = fault.message));
+    await this.link.ask(message).catch((fault) => this.notice.say(fault.message));
   }
 
   async #hello() {
@@ -109,11 +120,11 @@ export class Show {
       case "credit": return this.sender.grant(message.upto);
       case "key": return this.sender.refresh();
       case "ack": return this.#acknowledged(message);
-      case "building": return this.#building(message.what);
+      case "building": return this.#building(message);
       case "stats": return this.#counted(message);
       case "file": return this.#received(message);
       case "event": return this.#happened(message);
-      case "error": return void (message.id === undefined && (this.notice.value = message.message));
+      case "error": return void (message.id === undefined && this.notice.say(message.message));
     }
   }
 
@@ -128,7 +139,7 @@ export class Show {
     this.size.value = welcome.size;
     this.sender.revision = 0;
     this.phase.value = "warming";
-    this.recording.value = false;
+    this.recording.value = welcome.recording;
     this.presenter.begin();
     this.#codec = welcome.send;
     if (welcome.role === "control") this.sender.begin(this.#codec, welcome.size);
@@ -136,24 +147,30 @@ export class Show {
     this.#bound();
   }
 
-  /** @param {string} what is built: a model is loaded before the welcome, or a change is under way */
-  #building(what) {
+  /** @param {{id?: number, what: string}} message a model is loaded before the welcome, or a change is under way */
+  #building({ id, what }) {
     if (this.phase.value === "connecting" || this.phase.value === "reconnecting") this.phase.value = "warming";
-    else this.settings.building.value = what;
+    else if (!this.link.asked(id)) this.settings.builds.heard(what);
   }
 
   /** @param {import("./protocol.js").Stats} stats */
   #counted(stats) {
     this.stats.value = stats;
-    if (stats.stalled && this.phase.value === "live") this.phase.value = "stalled";
-    else if (!stats.stalled && this.phase.value === "stalled") this.phase.value = "live";
+    this.settings.builds.look(stats.building ?? false);
+  }
+
+  /** Who sends knows best: the engine counts a source as stalled that merely waits until the engine is free. */
+  get #stalled() {
+    return this.role.value === "control" ? this.sender.stalled : (this.stats.value?.stalled ?? false);
   }
 
   /** @param {import("./protocol.js").Ack} ack */
-  #acknowledged({ id, rev, params, config, model }) {
+  #acknowledged({ id, rev, params, config, model, rebuilt }) {
     if (rev === undefined || !params) return; // that of a recording changes nothing
     this.sender.revision = rev;
     this.presenter.ages.reset();
+    this.notice.answered(params);
+    if (rebuilt) this.settings.builds.settle();
     if (!this.link.asked(id)) this.settings.accept({ params, config, model });
     const { width, height } = /** @type {{width?: number, height?: number}} */ (config ?? {});
     if (width && height) this.size.value = [width, height];
@@ -161,7 +178,7 @@ export class Show {
     this.#bound(params);
   }
 
-  /** The page keeps the bound on the age as well: the way back from the server counts. */
+  /** Who controls keeps the bound on the age here as well: the way back from the server counts. */
   #bound(params = this.settings.values.value.params) {
     const bound = params["max_age"];
     this.presenter.maxAge = typeof bound === "number" && this.role.value === "control" ? bound : null;
@@ -181,25 +198,32 @@ export class Show {
     if (event.name === "recording" || event.name === "recorded") this.recording.value = event.name === "recording";
     if (event.name === "control") this.#control();
     if (event.name === "viewer") this.#watch();
-    if (REMARKS.includes(event.name) && event.message) this.notice.value = event.message;
+    if (event.name === "said") this.notice.remark(event.message ?? "");
+    if (NEWS.includes(event.name)) this.notice.say(event.message ?? "");
   }
 
   #control() {
     this.role.value = "control";
     this.sender.begin(this.#codec, this.size.value);
+    this.#bound();
   }
 
   #watch() {
     this.role.value = "view";
     this.sender.end();
+    this.#bound();
+  }
+
+  /** @param {import("./presenter.js").Arrival} arrival */
+  #came({ sequence, age }) {
+    this.link.send({ type: "ack", seq: sequence, age_ms: Math.min(Math.max(0, age), MOST_AGE) });
   }
 
   /** @param {import("./presenter.js").Shown} shown */
   #showed(shown) {
-    this.link.send({ type: "ack", seq: shown.sequence, age_ms: Math.min(Math.max(0, shown.age), MOST_AGE) });
     this.shown.value = shown;
     this.started.value = true;
-    if (this.phase.value !== "stalled") this.phase.value = "live";
+    if (GOING.includes(this.phase.value)) this.phase.value = this.#stalled ? "stalled" : shown.late ? "late" : "live";
   }
 
   /** @param {Away} reason */
@@ -216,6 +240,8 @@ export class Show {
   }
 
   #look() {
+    this.link.beat();
+    if (this.#stalled && (this.phase.value === "live" || this.phase.value === "late")) this.phase.value = "stalled";
     const { ages, tooOld } = this.presenter;
     this.seen.value = { fps: ages.rate(now()), age: ages.percentiles(), sent: this.sender.painted, tooOld };
   }

@@ -1,6 +1,6 @@
 /** Travel between prompts: weights move from each prompt to the next within its seconds. */
 
-import { signal } from "@preact/signals";
+import { effect, signal } from "@preact/signals";
 import { Ticker } from "./ticker.js";
 
 /** @typedef {{text: string, seconds: number}} Stop a prompt, and how long the way to it takes */
@@ -19,17 +19,31 @@ export class Travel {
   #changed = 0;
   #ticker = new Ticker(() => this.#move());
 
-  /** @param {(prompt: Prompt[]) => void} steer */
-  constructor(steer) {
-    this.steer = steer;
+  /**
+   * Whoever changes the prompt otherwise, or takes control over, ends the travel; so does a way that is none.
+   * @param {import("./settings.js").Settings} settings
+   * @param {import("@preact/signals").Signal<"control" | "view">} role
+   */
+  constructor(settings, role) {
+    this.settings = settings;
+    effect(() => {
+      void [settings.prompted.value, role.value];
+      this.stop();
+    });
+    effect(() => {
+      if (this.stops.value.length < 2) this.stop();
+    });
   }
 
   get length() {
     return this.stops.value.slice(1).reduce((sum, { seconds }) => sum + seconds, 0);
   }
 
+  /** The whole travel is one step of undo. */
   start() {
-    if (this.stops.value.length < 2) return;
+    const [first, second] = this.stops.value;
+    if (!first || !second) return;
+    this.settings.set("prompt", [{ text: first.text, weight: 1 }]);
     this.#began = performance.now();
     this.#changed = 0;
     this.elapsed.value = 0;
@@ -47,7 +61,7 @@ export class Travel {
     this.#changed = moment;
     const elapsed = (moment - this.#began) / 1000;
     this.elapsed.value = Math.min(elapsed, this.length);
-    this.steer(blendAt(this.stops.value, elapsed));
+    this.settings.steer({ prompt: blendAt(this.stops.value, elapsed) });
     if (elapsed >= this.length) this.#arrive();
   }
 

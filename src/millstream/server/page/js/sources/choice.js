@@ -32,12 +32,12 @@ export class Sources {
 
   /**
    * @param {Kind} kind
-   * @param {{file?: File, camera?: string}} [which]
+   * @param {File} [file]
    */
-  async choose(kind, which = {}) {
+  async choose(kind, file) {
     this.fault.value = "";
     try {
-      await this.show.run(this.#make(kind, which));
+      if (!(await this.show.run(this.#make(kind, file)))) return;
       this.kind.value = kind;
       localStorage.setItem(KEY, kind);
       if (kind === "camera") this.cameras.value = await cameras();
@@ -49,18 +49,18 @@ export class Sources {
   /** @param {string} device */
   chooseCamera(device) {
     this.camera.value = device;
-    return this.choose("camera", { camera: device });
+    return this.choose("camera");
   }
 
   /**
    * @param {Kind} kind
-   * @param {{file?: File, camera?: string}} which
+   * @param {File} [file]
    * @returns {Source}
    */
-  #make(kind, { file, camera }) {
+  #make(kind, file) {
     const ended = () => this.#ended(kind);
     switch (kind) {
-      case "camera": return cameraSource(camera, ended);
+      case "camera": return cameraSource(this.camera.value, ended);
       case "screen": return screenSource(ended);
       case "drawing": return this.drawing;
       case "demo": return demoSource();

@@ -5,12 +5,12 @@ import { VideoSource } from "./video.js";
 const INSECURE = "the browser gives no camera or screen to http:// on another host: open the page through https or a tunnel";
 
 /**
- * @param {string} [device] of `cameras()`; without it, the browser chooses
+ * @param {string} device of `cameras()`; empty: the browser chooses
  * @param {() => void} [ended]
  */
 export function cameraSource(device, ended) {
   return new VideoSource("camera", async (video) => {
-    const wanted = { deviceId: device, width: { ideal: 1280 }, frameRate: { ideal: 30 } };
+    const wanted = { ...(device && { deviceId: device }), width: { ideal: 1280 }, frameRate: { ideal: 30 } };
     video.srcObject = await media().getUserMedia({ video: wanted }).catch(explain);
   }, ended);
 }

@@ -7,7 +7,7 @@ import { cover } from "./source.js";
 
 /** @typedef {import("./source.js").Source} Source */
 /** @typedef {{x: number, y: number, pressure: number}} Point in parts of the canvas, 0 to 1; pressure 0 to 1 */
-/** @typedef {{colour: string, size: number, points: Point[]}} Stroke size in parts of the canvas's height */
+/** @typedef {{colour: string, size: number, points: Point[]}} Stroke size in parts of the height; no points: a clean sheet */
 /** @typedef {{colour: string, size: number, eraser: boolean}} Brush */
 
 const PAPER = "#f4f1ea";
@@ -23,6 +23,8 @@ export class DrawingSource {
   brush = signal(/** @type {Brush} */ ({ colour: "#d1495b", size: 0.03, eraser: false }));
   /** @type {Stroke[]} */
   strokes = [];
+  /** @type {Stroke | null} that is being drawn */
+  #stroke = null;
   #paper = sheet();
   #ink = sheet();
   #fresh = () => {};
@@ -67,31 +69,38 @@ export class DrawingSource {
   /** @param {Point} point */
   begin(point) {
     const { colour, size, eraser } = this.brush.value;
-    if (this.strokes.length === MOST_STROKES) draw(this.#paper, /** @type {Stroke} */ (this.strokes.shift()));
-    this.strokes.push({ colour: eraser ? PAPER : colour, size, points: [point] });
-    this.#drawEnd();
+    this.#stroke = { colour: eraser ? PAPER : colour, size, points: [point] };
+    this.#add(this.#stroke);
   }
 
-  /** @param {Point} point */
+  /** @param {Point} point of the stroke that was begun; of none where it was undone meanwhile */
   extend(point) {
-    this.strokes.at(-1)?.points.push(point);
-    this.#drawEnd();
+    if (!this.#stroke) return;
+    this.#stroke.points.push(point);
+    draw(this.#ink, { ...this.#stroke, points: this.#stroke.points.slice(-2) });
+  }
+
+  end() {
+    this.#stroke = null;
   }
 
   undo() {
+    this.end();
     this.strokes.pop();
     this.#redraw();
   }
 
+  /** A clean sheet, which can be undone. */
   clear() {
-    this.strokes = [];
-    fill(this.#paper);
-    this.#redraw();
+    this.end();
+    if (this.strokes.at(-1)?.points.length !== 0) this.#add({ colour: PAPER, size: 0, points: [] });
   }
 
-  #drawEnd() {
-    const stroke = this.strokes.at(-1);
-    if (stroke) draw(this.#ink, { ...stroke, points: stroke.points.slice(-2) });
+  /** @param {Stroke} stroke */
+  #add(stroke) {
+    if (this.strokes.length === MOST_STROKES) draw(this.#paper, /** @type {Stroke} */ (this.strokes.shift()));
+    this.strokes.push(stroke);
+    draw(this.#ink, stroke);
   }
 
   #redraw() {
@@ -131,6 +140,7 @@ function fill(context) {
  * @param {Stroke} stroke
  */
 function draw(context, { colour, size, points }) {
+  if (points.length === 0) fill(context);
   context.strokeStyle = colour;
   context.lineCap = "round";
   points.forEach((point, i) => {

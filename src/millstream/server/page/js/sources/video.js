@@ -11,6 +11,7 @@ export class VideoSource {
   #fresh = () => {};
   /** @type {number | undefined} */
   #captured = undefined;
+  #moved = false; // whether a frame came since the last beat
   #ticker = new Ticker(() => this.#beat());
 
   /**
@@ -62,14 +63,17 @@ export class VideoSource {
   #watchFrames() {
     this.video.requestVideoFrameCallback((_, { captureTime: captured }) => {
       this.#captured = captured;
+      this.#moved = true;
       this.#watchFrames();
       this.#fresh();
     });
   }
 
-  /** A hidden page hears of no video frames, so it looks at the video 30 times a second. */
+  /** A hidden page hears of no video frames, and a still screen gives none: both are looked at 30 times a second. */
   #beat() {
-    if (!document.hidden) return;
+    const moved = this.#moved;
+    this.#moved = false;
+    if (!document.hidden && (this.kind !== "screen" || moved)) return;
     this.#captured = undefined;
     this.#fresh();
   }

@@ -29,6 +29,6 @@ export function App(parts) {
 function Announcer({ show, sources }) {
   const { building } = show.settings;
   const built = building.value && `Rebuilding for ${building.value}`;
-  const words = [wordsFor(show.phase.value, show.role.value), built, show.notice.value, sources.fault.value];
+  const words = [wordsFor(show.phase.value, show.role.value), built, show.notice.text.value, sources.fault.value];
   return html`<p class="unseen" role="status" aria-live="polite">${words.filter(Boolean).join(". ")}</p>`;
 }

@@ -48,7 +48,7 @@ function SourceChoice({ sources, look }) {
 function takeFile(input, sources) {
   const file = input.files?.[0];
   input.value = ""; // or the same file could not be chosen again
-  if (file) sources.choose("file", { file });
+  if (file) sources.choose("file", file);
 }
 
 /** @param {{look: import("./look.js").Look}} props */

@@ -24,6 +24,11 @@ function attach(drawing, canvas) {
   const off = new AbortController();
   const { signal } = off;
   let pen = -1;
+  const end = (/** @type {PointerEvent} */ event) => {
+    if (event.pointerId !== pen) return;
+    pen = -1;
+    drawing.end();
+  };
   canvas.addEventListener("pointerdown", (event) => {
     if (pen !== -1 || event.button !== 0) return;
     pen = event.pointerId;
@@ -35,8 +40,12 @@ function attach(drawing, canvas) {
     const events = event.getCoalescedEvents();
     for (const one of events.length ? events : [event]) drawing.extend(pointOf(one, canvas));
   }, { signal });
-  for (const end of /** @type {const} */ (["pointerup", "pointercancel"])) {
-    canvas.addEventListener(end, (event) => void (event.pointerId === pen && (pen = -1)), { signal });
+  // Of the document: a canvas that another view hides is told of no end.
+  for (const name of /** @type {const} */ (["pointerup", "pointercancel", "lostpointercapture"])) {
+    document.addEventListener(name, end, { signal });
   }
-  return () => off.abort();
+  return () => {
+    off.abort();
+    drawing.end();
+  };
 }

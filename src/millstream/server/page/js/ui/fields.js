@@ -8,21 +8,22 @@ import { html } from "./html.js";
  * @property {Field} field
  * @property {unknown} value
  * @property {string} [fault]
+ * @property {string} [idle] why it has no effect now
  * @property {boolean} [live] whether every movement counts, or only its end
  * @property {(value: any) => void} change
  */
 
 /** @param {Held} props */
 export function Control(props) {
-  const { field, fault } = props;
+  const { field, fault, idle = "" } = props;
   const id = `${field.part}-${field.name}`;
   const Widget = WIDGETS[field.widget];
   if (!Widget) return null;
   return html`
-    <div class="field ${field.widget}" data-faulty=${Boolean(fault)}>
+    <div class="field ${field.widget}" data-faulty=${Boolean(fault)} data-idle=${Boolean(idle)}>
       <label for=${id}>${field.label}</label>
       <${Widget} ...${props} id=${id} />
-      <p class="hint" id="${id}-hint">${field.description}</p>
+      <p class="hint" id="${id}-hint">${field.description}${idle && html` <em>(no effect ${idle})</em>`}</p>
       ${fault && html`<p class="fault" role="alert">${fault}</p>`}
     </div>`;
 }

@@ -13,6 +13,8 @@ export function Help({ look }) {
     <dialog ref=${dialog} class="help" aria-labelledby="help-title" onClose=${() => (look.help.value = false)}>
       <h2 id="help-title">Keyboard shortcuts</h2>
       <dl>${SHORTCUTS.map(({ keys, does }) => html`<div><dt><kbd>${keys}</kbd></dt><dd>${does}</dd></div>`)}</dl>
+      <label class="row"><input type="checkbox" checked=${look.keys.value}
+        onChange=${(/** @type {any} */ event) => (look.keys.value = event.currentTarget.checked)} /> Single keys work (Ctrl Z always does)</label>
       <form method="dialog"><button>Close</button></form>
     </dialog>`;
 }

@@ -8,9 +8,10 @@ import { html } from "./html.js";
 
 const SECONDS = 8;
 
-/** @param {{settings: import("../settings.js").Settings}} props */
-export function Journey({ settings }) {
-  const [travel] = useState(() => new Travel((prompt) => settings.steer({ prompt })));
+/** @param {{show: import("../show.js").Show}} props */
+export function Journey({ show }) {
+  const { settings } = show;
+  const [travel] = useState(() => new Travel(settings, show.role));
   const stops = travel.stops.value;
   const moving = travel.elapsed.value !== null;
   /** @param {number} i @param {Partial<Stop>} part */
@@ -25,15 +26,9 @@ export function Journey({ settings }) {
         <label><input type="checkbox" checked=${travel.loop.value}
           onChange=${(/** @type {any} */ event) => (travel.loop.value = event.currentTarget.checked)} /> to and fro</label>
         <button type="button" class="main" disabled=${stops.length < 2}
-          onClick=${() => (moving ? travel.stop() : depart(travel, settings))}>${moving ? "Stop" : "Travel"}</button>
+          onClick=${() => (moving ? travel.stop() : travel.start())}>${moving ? "Stop" : "Travel"}</button>
       </div>
     </div>`;
-}
-
-/** The whole travel is one step of undo. @param {Travel} travel @param {import("../settings.js").Settings} settings */
-function depart(travel, settings) {
-  settings.set("prompt", [{ text: travel.stops.value[0]?.text ?? "", weight: 1 }]);
-  travel.start();
 }
 
 /** The first stop is where the stream is now. @param {Stop[]} stops @param {import("../settings.js").Settings} settings */

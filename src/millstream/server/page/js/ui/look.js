@@ -4,6 +4,7 @@ import { effect, signal } from "@preact/signals";
 
 /** @typedef {"side" | "result" | "split"} View */
 /** @typedef {"auto" | "dark" | "light"} Theme */
+/** @typedef {"no" | "screen" | "window"} Full whether the pictures fill the screen, or where that cannot be, the window */
 
 /** @type {readonly View[]} */
 export const VIEWS = ["side", "result", "split"];
@@ -11,6 +12,7 @@ export const VIEWS = ["side", "result", "split"];
 const THEMES = ["dark", "light", "auto"];
 const VIEW_KEY = "millstream.view";
 const THEME_KEY = "millstream.theme";
+const KEYS_KEY = "millstream.keys";
 
 export class Look {
   view = signal(/** @type {View} */ (localStorage.getItem(VIEW_KEY) ?? "side"));
@@ -18,10 +20,14 @@ export class Look {
   split = signal(50); // percent of the width that shows the source
   bare = signal(false); // whether the controls are hidden
   help = signal(false);
+  full = signal(/** @type {Full} */ ("no"));
+  keys = signal(localStorage.getItem(KEYS_KEY) !== "off"); // whether single keys do something
 
   constructor() {
     effect(() => localStorage.setItem(VIEW_KEY, this.view.value));
     effect(() => localStorage.setItem(THEME_KEY, this.theme.value));
+    effect(() => localStorage.setItem(KEYS_KEY, this.keys.value ? "on" : "off"));
+    document.addEventListener("fullscreenchange", () => (this.full.value = document.fullscreenElement ? "screen" : "no"));
     effect(() => void (document.documentElement.dataset["theme"] = this.theme.value));
   }
 
@@ -42,8 +48,11 @@ export class Look {
   }
 
   async toggleFullScreen() {
-    if (document.fullscreenElement) return document.exitFullscreen();
-    await document.querySelector(".stage")?.requestFullscreen();
+    if (this.full.value === "screen") return document.exitFullscreen();
+    if (this.full.value === "window") return void (this.full.value = "no");
+    const stage = document.querySelector(".stage");
+    if (document.fullscreenEnabled) await stage?.requestFullscreen();
+    else this.full.value = "window"; // as on an iPhone, where only videos may
   }
 
   askFile() {

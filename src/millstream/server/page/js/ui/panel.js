@@ -2,6 +2,7 @@
 
 import { useEffect, useState } from "preact/hooks";
 import { call } from "../api.js";
+import { idle } from "../idle.js";
 import { Control } from "./fields.js";
 import { Files, Share } from "./files.js";
 import { html } from "./html.js";
@@ -26,7 +27,7 @@ export function Panel({ show, sources }) {
           <${Prompt} settings=${settings} />
           <${FieldList} settings=${settings} part="params" only=${["negative_prompt", "strength", "seed"]} />
         <//>
-        <${Section} title="Travel"><${Journey} settings=${settings} /><//>
+        <${Section} title="Travel"><${Journey} show=${show} /><//>
         <${Section} title="Look" open>
           <${FieldList} settings=${settings} part="params" but=${["prompt", "negative_prompt", "strength", "seed"]} />
         <//>
@@ -73,7 +74,7 @@ function FieldList({ settings, part, only, but = [] }) {
   const live = part === "params";
   return settings.fields.value.filter((field) => field.part === part && names(field)).map((field) => html`
     <${Control} key=${field.name} field=${field} live=${live} value=${settings.values.value[part][field.name]}
-      fault=${settings.faults.value[field.name]}
+      fault=${settings.faults.value[field.name]} idle=${idle(field.name, settings.values.value)}
       change=${(/** @type {unknown} */ value) => (live ? settings.set(field.name, value) : settings.change({ config: { [field.name]: value } }))} />`);
 }
 

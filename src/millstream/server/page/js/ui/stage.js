@@ -10,7 +10,7 @@ import { html } from "./html.js";
 
 const QUIET = ["live", "warming", "connecting"]; // phases in which the last picture needs no words on it
 
-const CONNECTED = ["live", "stalled", "warming"];
+const CONNECTED = ["live", "late", "stalled", "warming"];
 const OVER = ["idle", "replaced", "failed"]; // phases that a user ends
 
 /** @param {Parts} parts */
@@ -21,12 +21,14 @@ export function Stage({ show, sources, look }) {
   const style = { "--ratio": width / height, "--split": `${look.split.value}%` };
   const pencil = useDrawing(drawing, sender.canvas);
   return html`
-    <main class="stage" data-view=${look.view.value} data-started=${show.started.value} style=${style}>
+    <main class="stage" data-view=${look.view.value} data-started=${show.started.value} data-full=${look.full.value} style=${style}>
       <${Pane} name="source" label="Source: ${sources.kind.value ?? "none"}" canvas=${sender.canvas} pencil=${pencil} />
       <${Pane} name="result" label="Result" canvas=${presenter.canvas} />
       ${look.view.value === "split" && html`<${Divider} look=${look} />`}
       ${!show.started.value && html`<p class="first">${wordsFor(show.phase.value, show.role.value)}</p>`}
       <${Words} show=${show} sources=${sources} />
+      ${look.full.value === "window" && html`
+        <button type="button" class="leave" onClick=${() => look.toggleFullScreen()}>Leave full screen</button>`}
       ${drawing && html`<${DrawingTools} drawing=${drawing} />`}
     </main>`;
 }
@@ -51,6 +53,8 @@ function Divider({ look }) {
 function Words({ show, sources }) {
   const phase = show.phase.value;
   const state = QUIET.includes(phase) || !show.started.value ? "" : wordsFor(phase, show.role.value);
+  const nameless = show.settings.faults.value[""];
+  const notice = show.notice.text.value;
   const watching = show.role.value === "view" && CONNECTED.includes(phase);
   return html`
     <div class="words">
@@ -59,9 +63,10 @@ function Words({ show, sources }) {
       ${watching && html`<p>Another page controls this session
         <button type="button" onClick=${() => show.takeControl()}>Take control</button></p>`}
       ${show.settings.building.value && html`<p class="building">Rebuilding for ${show.settings.building.value}: the picture goes on until it is ready</p>`}
-      ${show.settings.faults.value[""] && html`<p role="alert">${show.settings.faults.value[""]}</p>`}
+      ${nameless && html`<p role="alert">${nameless}
+        <button type="button" onClick=${() => show.settings.forgive()}>Close</button></p>`}
       ${sources.fault.value && html`<p>${sources.fault.value}</p>`}
-      ${show.notice.value && html`<p>${show.notice.value}
-        <button type="button" onClick=${() => (show.notice.value = "")}>Close</button></p>`}
+      ${notice && html`<p class="notice">${notice}
+        <button type="button" onClick=${() => show.notice.close()}>Close</button></p>`}
     </div>`;
 }
