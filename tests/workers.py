@@ -8,6 +8,7 @@ import numpy as np
 
 from millstream.frame import Frame, Pixels
 from millstream.params import ModelConfig, Params, Settings, StreamConfig
+from millstream.server.engines import Make
 from millstream.server.messages import Event, Opened, Picture, Refused
 from millstream.server.supervisor import Limits, Supervisor
 from tests import tiny
@@ -46,9 +47,9 @@ class Told:
 class Running:
     """A supervisor that is started, and stopped at the end of the block."""
 
-    def __init__(self, **limits: float) -> None:
+    def __init__(self, make: Make | None = None, **limits: float) -> None:
         self.told = Told()
-        self.supervisor = Supervisor(self.told, Limits(**limits))
+        self.supervisor = Supervisor(self.told, Limits(**limits), make)
 
     def __enter__(self) -> "Running":
         self.supervisor.start()

@@ -21,12 +21,16 @@ OPENING = 0  # in place of a request's number: the opening of a session
 
 @dataclass(frozen=True)
 class Open:
-    """Open a session, whose parameters have this version; `lighter` times a step down in size, or in steps."""
+    """Open a session, whose parameters have this version; `lighter` times a step down in size, or in steps.
+
+    `again`: a worker that had it was lost, and it goes further down where it still does not fit.
+    """
 
     sid: str
     settings: Settings
     version: int = 1
     lighter: int = 0
+    again: bool = False
 
 
 @dataclass(frozen=True)
