@@ -25,7 +25,7 @@ ROOMY = 2**40
 
 def record(tmp_path: Path, frames: list[Frame], seconds: float = 60.0) -> Any:
     shelf, results = Shelf("recording", tmp_path, ROOMY), Queue[Any]()
-    recording = Recording(shelf, seconds, results.put)
+    recording = Recording(shelf, shelf.new(), seconds, results.put)
     for frame in frames:
         recording.put(frame)
         while recording._queue.qsize() > 8:  # not faster than the disk, so that all are there to count
@@ -65,7 +65,7 @@ def test_a_picture_that_is_sent_again_is_recorded_when_it_comes(tmp_path: Path) 
 
 def test_a_recording_ends_by_itself(tmp_path: Path) -> None:
     shelf, results = Shelf("recording", tmp_path, ROOMY), Queue[Any]()
-    recording = Recording(shelf, 1.0, results.put)
+    recording = Recording(shelf, shelf.new(), 1.0, results.put)
     for k in range(5):
         recording.put(Frame(k, picture(k), 0.5 * k))
     assert results.get(timeout=60).seconds == pytest.approx(1.0)

@@ -4,9 +4,10 @@ import asyncio
 import json
 import os
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,12 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from millstream.errors import MillstreamError
+from millstream.models import load_model
+from millstream.params import ModelConfig
 from millstream.server.codecs import decoder, encoder
+from millstream.server.engines import WatchedEngine
+from millstream.server.hearing import KEPT
+from millstream.server.house import BEAT
 from millstream.server.limits import Limits
 from millstream.server.protocol import BAD, CODECS, FLOOD, IDLE, REPLACED
 from tests.serving import SMALL, Line, closes_with, jpeg, picture, serve, shared, wait_for
@@ -123,7 +129,10 @@ def test_a_delta_without_its_key_asks_for_one() -> None:
         ({"type": "set", "id": 7, "params": {"prompt": ["a"] * 9}}, "prompt"),
         ({"type": "set", "id": 7, "params": {"prompt": "x" * 2001}}, "prompt"),
         ({"type": "set", "id": 7, "params": {"similarity_threshold": 1}}, "similarity_threshold"),
+        ({"type": "set", "id": 7, "params": {"t_index": [5, 3]}}, "t_index"),
+        ({"type": "set", "id": 7, "params": {"t_index": [5, 50]}}, "t_index"),
         ({"type": "change", "id": 7, "config": {"steps": 0}}, "steps"),
+        ({"type": "change", "id": 7, "config": {"input": "text", "guidance": "self-negative"}}, "guidance"),
         ({"type": "change", "id": 7, "config": {"width": 33}}, "width"),
         ({"type": "change", "id": 7, "model": {"name": "/etc/passwd"}}, "name"),
         ({"type": "set", "id": 7}, "params"),
@@ -213,7 +222,9 @@ def test_who_came_by_a_viewers_link_watches_and_does_not_control(tmp_path: Path)
             assert "viewers" not in viewer.hear("welcome")
             assert viewer.hear("picture").sequence == 0
             viewer.say("take")
-            assert "shows the stream" in viewer.hear("error")["message"]
+            refusal = viewer.hear("error")
+            assert "shows the stream" in refusal["message"]
+            assert refusal["field"] == "role"
         first.say("set", id=1, params={"seed": 3})
         assert first.hear("ack")["params"]["seed"] == 3
         with pytest.raises(InvalidStatus, match="401"):
@@ -255,6 +266,25 @@ def test_control_is_taken_over_and_taken_back() -> None:
         first.say("bye")
 
 
+def test_who_controls_ends_a_recording_whoever_began_it() -> None:
+    with Line(shared()) as first:
+        welcome = first.hear("welcome")
+        assert welcome["recording"] is False
+        first.credit()
+        first.say("record", id=1, on=True)
+        assert first.hear("ack")["id"] == 1
+        first.show(jpeg(0))
+        first.hear("picture")
+        with Line(shared(), welcome["session"]) as second:
+            assert second.hear("welcome")["recording"] is True
+            second.say("record", id="mine", on=False)
+            kept = second.hear("file")
+            assert (kept["id"], kept["kind"]) == ("mine", "recording")
+            told = first.hear("file")  # who began it hears of its end too
+            assert (told["name"], "id" in told) == (kept["name"], False)
+            second.say("bye")
+
+
 def test_who_finds_no_place_among_the_viewers_is_replaced() -> None:
     with Line(shared()) as first:
         session = first.hear("welcome")["session"]
@@ -289,6 +319,26 @@ def test_a_controller_that_was_cut_off_finds_its_session_as_it_was() -> None:
         again.show(jpeg(3, sequence=0))
         while again.hear("picture").capture != 3000.0:
             pass
+
+
+def test_a_viewer_that_leaves_for_good_does_not_end_the_wait_for_a_controller_that_was_cut_off() -> None:
+    with ExitStack() as lines:
+        line = lines.enter_context(Line(shared()))
+        session = line.hear("welcome")["session"]
+        line.credit()
+        line.show(jpeg(0))
+        line.hear("picture")
+        viewer = lines.enter_context(Line(shared(), session, "view"))
+        viewer.hear("picture")
+        line.socket.socket.shutdown(2)
+        viewer.event("away")
+        viewer.say("bye")
+        viewer.closed()
+        sleep(2.5 * BEAT)
+        with Line(shared(), session) as again:
+            assert again.hear("welcome")["session"] == session
+            again.say("bye")  # and who has control ends it at once
+        wait_for(lambda: not shared().house.sessions, 2.5 * BEAT)
 
 
 def test_a_full_server_says_so_before_it_accepts() -> None:
@@ -359,3 +409,38 @@ def test_a_worker_that_dies_comes_back_with_the_parameters(tmp_path: Path) -> No
         assert line.event("back")["seconds"] > 0
         line.hear("picture")  # the last one goes through again
         line.say("bye")
+
+
+def load_slowly(config: ModelConfig) -> WatchedEngine:
+    sleep(600)
+    raise AssertionError("nobody waits for it so long")
+
+
+def test_who_leaves_while_the_model_loads_leaves_no_session(tmp_path: Path) -> None:
+    with serve(tmp_path, SMALL, make=load_slowly) as server:
+        for _ in range(SMALL.sessions + 1):
+            with Line(server) as line:
+                line.hear("building")
+                line.say("key")  # not yet to be heeded, nor to be lost
+            wait_for(lambda: not server.house.sessions, 5)
+
+
+def load_late(config: ModelConfig) -> WatchedEngine:
+    sleep(3)
+    return WatchedEngine(load_model(config))
+
+
+def test_what_is_said_before_the_welcome_is_heeded_after_it(tmp_path: Path) -> None:
+    with serve(tmp_path, SMALL, make=load_late) as server, Line(server) as line:
+        line.hear("building")
+        line.say("set", id=1, params={"seed": 5})
+        assert line.hear("welcome", "ack")["type"] == "welcome"
+        assert line.hear("ack")["id"] == 1
+
+
+def test_much_that_is_said_before_the_welcome_closes_the_connection(tmp_path: Path) -> None:
+    with serve(tmp_path, SMALL, make=load_slowly) as server, Line(server) as line:
+        for _ in range(KEPT + 1):
+            line.say("key")
+        assert "welcome" in line.hear("error")["message"]
+        assert line.closed() == BAD

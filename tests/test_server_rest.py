@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import threading
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -169,6 +170,34 @@ def test_a_recording_is_begun_and_ended_over_the_live_connection() -> None:
         list(stream.run(picture(k) for k in range(5)))
         kept = stream.record(False)
         assert (shared().data / "recordings" / kept["name"]).stat().st_size == kept["bytes"]
+
+
+def test_the_event_loop_reads_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = {"iterdir": set[str](), "is_file": set[str]()}
+
+    def noting(name: str, real: Any) -> Any:
+        def note(path: Path) -> Any:
+            threads[name].add(threading.current_thread().name)
+            return real(path)
+
+        return note
+
+    for name in threads:
+        monkeypatch.setattr(Path, name, noting(name, getattr(Path, name)))
+    (shared().data / "models").mkdir(exist_ok=True)
+    with shared().client.open() as stream:
+        list(stream.run([picture(0)]))
+        call("models")
+        call("sessions", "POST", {"model": {"name": "embedded"}})
+        stream.change(model={"name": shared().house.defaults.model.name})
+        stream.record(True)
+        list(stream.run([picture(1)]))
+        kept = stream.record(False)
+        shared().client.fetch(f"recordings/{kept['name']}")
+        shared().client.fetch(f"snapshots/{stream.snapshot()['name']}")
+    for seen in threads.values():
+        assert seen
+        assert all(name.startswith(("millstream-pictures", "millstream-recording")) for name in seen), seen
 
 
 def test_health_and_metrics() -> None:

@@ -28,6 +28,7 @@ def welcome(session: Session, viewers: str | None) -> dict[str, Any]:
         "version": session.version,
         "device": session.device,
         "backend": config.backend,
+        "recording": session.recording is not None,
     }
 
 

@@ -166,8 +166,10 @@ class House:
             self.tally.bytes_out += figures.bytes_out
             session.close(code, reason)
 
-    def record(self, session: Session) -> asyncio.Future[Kept]:
+    async def record(self, session: Session) -> asyncio.Future[Kept]:
         """Begin a recording; the future is done when it is a file, or raises OutputError. Raises MillstreamError."""
+        path = await self._loop.run_in_executor(self.shared.pool, self._shelf.new)
+        self.get(session.id)  # unless it has ended meanwhile
         if session.recording:
             raise RefusedError(BUSY, "it is recording already; end that recording first")
         kept: asyncio.Future[Kept] = self._loop.create_future()
@@ -184,7 +186,7 @@ class House:
             if not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(complete, result)
 
-        session.recording = Recording(self._shelf, self.limits.recording_seconds, written)
+        session.recording = Recording(self._shelf, path, self.limits.recording_seconds, written)
         session.recorded = kept
         session.tell("event", name="recording")
         return kept

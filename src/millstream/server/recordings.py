@@ -78,9 +78,14 @@ def snapshot(shelf: Shelf, frame: Frame) -> Kept:
 class Recording:
     """Writes results to an MP4 at the times of their capture; what the disk cannot follow is left out."""
 
-    def __init__(self, shelf: Shelf, seconds: float, done: Callable[[Kept | MillstreamError], None]) -> None:
-        """`seconds` is the longest it runs; `done` is told, in the writing thread, what it has become."""
-        self._path, self._seconds, self._most, self._done = shelf.new(), seconds, shelf.most, done
+    def __init__(
+        self, shelf: Shelf, path: Path, seconds: float, done: Callable[[Kept | MillstreamError], None]
+    ) -> None:
+        """`path` is a new one of the shelf's, `seconds` the longest it runs.
+
+        `done` is told, in the writing thread, what it has become.
+        """
+        self._shelf, self._path, self._seconds, self._done = shelf, path, seconds, done
         self._queue: Queue[tuple[Frame, float] | None] = Queue(WAITING)
         self._stopping = False
         self._begun: float | None = None

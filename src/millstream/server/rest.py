@@ -15,7 +15,7 @@ from millstream.server.fan import Closing, Outbox
 from millstream.server.greeting import schemas
 from millstream.server.house import RefusedError
 from millstream.server.protocol import GONE, MESSAGES
-from millstream.server.recordings import Kept, Kind, Shelf, snapshot
+from millstream.server.recordings import Kept, Kind, snapshot
 from millstream.server.services import Services
 from millstream.server.sessions import Session
 
@@ -106,7 +106,7 @@ async def schema() -> Schemas:
 @router.get("/models")
 async def models(own: Own) -> Names:
     """What `change` may name as model, the server's own first."""
-    return Names(names=own.house.shared.catalogue.names())
+    return Names(names=await _beside(own, own.house.shared.catalogue.names))
 
 
 @router.get("/demo.webm")
@@ -153,7 +153,7 @@ async def open_session(own: Own, settings: Settings | None = None) -> SessionInf
     if "model" not in wanted.model_fields_set:
         wanted = wanted.model_copy(update={"model": own.house.defaults.model})
     elif settings is not None:
-        found = own.house.shared.catalogue.resolve(wanted.model.model_dump(exclude_unset=True))
+        found = await _beside(own, own.house.shared.catalogue.resolve, wanted.model.model_dump(exclude_unset=True))
         wanted = wanted.model_copy(update={"model": ModelConfig.model_validate(found)})
     return _info(own.house.create(wanted))
 
@@ -200,7 +200,8 @@ async def take_snapshot(session: TheSession, own: Own) -> FileInfo:
 @router.post("/sessions/{session}/recordings", status_code=201)
 async def record(session: TheSession, own: Own) -> Done:
     """Begin a recording."""
-    own.house.record(session).add_done_callback(asyncio.Future.exception)  # DELETE tells it, if anyone asks
+    recorded = await own.house.record(session)
+    recorded.add_done_callback(asyncio.Future.exception)  # DELETE tells it, if anyone asks
     return Done()
 
 
@@ -222,7 +223,7 @@ async def recordings(own: Own) -> list[FileInfo]:
 @router.get("/recordings/{name}")
 async def recording(name: str, own: Own) -> FileResponse:
     """One recording."""
-    return _download(own.shelves["recording"], name, "video/mp4")
+    return await _download(own, "recording", name, "video/mp4")
 
 
 @router.get("/snapshots")
@@ -234,7 +235,7 @@ async def snapshots(own: Own) -> list[FileInfo]:
 @router.get("/snapshots/{name}")
 async def snapshot_file(name: str, own: Own) -> FileResponse:
     """One snapshot."""
-    return _download(own.shelves["snapshot"], name, "image/png")
+    return await _download(own, "snapshot", name, "image/png")
 
 
 async def _parts(session: Session) -> AsyncIterator[bytes]:
@@ -267,8 +268,8 @@ def _file(kept: Kept) -> FileInfo:
     return FileInfo(kind=kept.kind, name=kept.name, url=url, bytes=kept.bytes, seconds=kept.seconds)
 
 
-def _download(shelf: Shelf, name: str, kind: str) -> FileResponse:
-    return FileResponse(shelf.find(name), media_type=kind, filename=name)
+async def _download(own: Services, kind: Kind, name: str, media_type: str) -> FileResponse:
+    return FileResponse(await _beside(own, own.shelves[kind].find, name), media_type=media_type, filename=name)
 
 
 async def _beside(own: Services, work: Callable[..., T], *args: Any) -> T:

@@ -55,6 +55,7 @@ class Session:
         self.controller: Outbox | None = None
         self.figures = Figures()
         self.watchers = Downlinks(shared.pool, self.figures.encoded)
+        self._cut_off = False  # whether a controller has left without a word and may come back
         self._expected = 0  # connections that were admitted and have not joined
         self._grace = self.limits.grace
         self.last: Shown | None = None
@@ -104,8 +105,13 @@ class Session:
         self.watchers.join(outbox, codec, self.last)
 
     def leave(self, outbox: Outbox, for_good: bool) -> None:
-        """Send no more to a client; the session waits for a while, unless it was the last and leaves for good."""
-        self._await_return(for_good)
+        """Send no more to a client; the session waits for a while, unless the last one leaves for good.
+
+        A viewer's leave does not end the wait for a controller that was cut off.
+        """
+        if outbox is self.controller:
+            self._cut_off = not for_good
+        self._await_return(for_good and not self._cut_off)
         self.watchers.leave(outbox)
         if outbox is self.controller:
             self.controller = None
@@ -117,7 +123,7 @@ class Session:
 
         `codec` is what it sends, None where it sends no pictures.
         """
-        before, self.controller = self.controller, outbox
+        before, self.controller, self._cut_off = self.controller, outbox, False
         self._end_uplink()
         if before is not None and before is not outbox:
             before.say(say("event", name="viewer", message="another client has taken over"))
@@ -192,12 +198,17 @@ class Session:
         number = self._requests.ask(outbox, wanted.id)
         self._engine.set(self.id, number, wanted.params, wanted.in_flight)
 
-    def change(self, outbox: Outbox, wanted: Change) -> None:
+    async def change(self, outbox: Outbox, wanted: Change) -> None:
         """Change model or configuration; answered when the new one is shown. Raises ProtocolError."""
         check_fields(ModelConfig, self.settings.model, wanted.model or {}, wanted.id)
         check_fields(StreamConfig, self.settings.config, wanted.config, wanted.id)
-        model = self._shared.catalogue.resolve(wanted.model, wanted.id) if wanted.model else None
+        model = await self._resolve(wanted) if wanted.model else None
         self._engine.change(self.id, self._requests.ask(outbox, wanted.id), model, wanted.config)
+
+    async def _resolve(self, wanted: Change) -> dict[str, Any]:
+        """Paths in place of the names; in the pool, for it looks into a folder."""
+        loop, shared = asyncio.get_running_loop(), self._shared
+        return await loop.run_in_executor(shared.pool, shared.catalogue.resolve, wanted.model or {}, wanted.id)
 
     # What the engine tells
 
