@@ -285,6 +285,26 @@ def test_who_controls_ends_a_recording_whoever_began_it() -> None:
             second.say("bye")
 
 
+def test_where_nothing_can_be_kept_the_client_is_told_and_the_connection_lives(tmp_path: Path) -> None:
+    for name in ("recordings", "snapshots"):
+        (tmp_path / name).touch()
+    with serve(tmp_path, SMALL) as server, Line(server) as line:
+        line.credit()
+        line.show(jpeg(0))
+        line.hear("picture")
+        for type, fields in (("record", {"on": True}), ("snapshot", {})):
+            line.say(type, id=type, **fields)
+            error = line.hear("error")
+            assert error["id"] == type
+            assert "--data" in error["message"]
+        line.say("set", id=1, params={"seed": 3})
+        assert line.hear("ack")["id"] == 1
+        sid = next(iter(server.house.sessions))
+        for kind in ("recordings", "snapshots"):
+            with pytest.raises(MillstreamError, match="--data"):
+                server.client.call(f"sessions/{sid}/{kind}", "POST")
+
+
 def test_who_finds_no_place_among_the_viewers_is_replaced() -> None:
     with Line(shared()) as first:
         session = first.hear("welcome")["session"]

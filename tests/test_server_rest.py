@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from millstream.errors import BadInputError, MillstreamError
 from millstream.params import Params, Settings
+from millstream.server import rest
 from tests.serving import Line, closes_with, picture, shared, wait_for
 
 pytestmark = pytest.mark.timeout(600)
@@ -170,6 +171,18 @@ def test_a_recording_is_begun_and_ended_over_the_live_connection() -> None:
         list(stream.run(picture(k) for k in range(5)))
         kept = stream.record(False)
         assert (shared().data / "recordings" / kept["name"]).stat().st_size == kept["bytes"]
+
+
+def test_a_recording_that_takes_long_to_complete_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rest, "PATIENCE", 0.0)
+    with shared().client.open() as stream:
+        call(f"sessions/{stream.session}/recordings", "POST")
+        list(stream.run(picture(k) for k in range(3)))
+        before = len(call("recordings"))
+        status, _, body = ask("DELETE", f"/api/v1/sessions/{stream.session}/recordings")
+        assert status == 504
+        assert "not complete yet" in json.loads(body)["message"]
+        wait_for(lambda: len(call("recordings")) == before + 1)
 
 
 def test_the_event_loop_reads_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:

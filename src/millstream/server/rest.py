@@ -22,6 +22,7 @@ from millstream.server.sessions import Session
 T = TypeVar("T")
 BOUNDARY = "millstream"
 PATIENCE = 10.0  # seconds that a recording may take to be completed
+LATE = 504
 
 
 class SessionInfo(BaseModel):
@@ -205,13 +206,17 @@ async def record(session: TheSession, own: Own) -> Done:
     return Done()
 
 
-@router.delete("/sessions/{session}/recordings")
+@router.delete("/sessions/{session}/recordings", responses={LATE: {"model": Problem}})
 async def stop_recording(session: TheSession, own: Own) -> FileInfo:
     """End the recording; the answer comes when the file is complete."""
     if session.recording is None or session.recorded is None:
         raise RefusedError(404, "it is not recording")
     session.recording.stop()
-    return _file(await asyncio.wait_for(asyncio.shield(session.recorded), PATIENCE))
+    try:
+        return _file(await asyncio.wait_for(asyncio.shield(session.recorded), PATIENCE))
+    except TimeoutError:
+        message = "the file is not complete yet; when it is, it stands in the list of recordings"
+        raise RefusedError(LATE, message) from None
 
 
 @router.get("/recordings")
