@@ -6,6 +6,7 @@ import os
 import threading
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -22,8 +23,10 @@ from millstream.server.engines import WatchedEngine
 from millstream.server.hearing import KEPT
 from millstream.server.house import BEAT
 from millstream.server.limits import Limits
+from millstream.server.messages import Back
 from millstream.server.protocol import BAD, CODECS, FLOOD, IDLE, REPLACED
 from tests.serving import SMALL, Line, closes_with, jpeg, picture, serve, shared, wait_for
+from tests.workers import SOON, load_noting, without_load
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -103,6 +106,15 @@ def test_each_second_brings_statistics() -> None:
         assert stats["age_ms"] == {"p50": 25.0, "p95": 25.0, "p99": 25.0}
         line.say("reset")
         line.say("bye")
+
+
+def test_a_session_that_cannot_be_looked_after_keeps_no_other_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Line(shared()) as first, Line(shared()) as second:
+        broken = shared().house.get(first.hear("welcome")["session"])
+        monkeypatch.setattr(broken, "stats", lambda: 1 / 0)
+        second.hear("welcome")
+        for _ in range(3):
+            second.hear("stats")
 
 
 def test_a_delta_without_its_key_asks_for_one() -> None:
@@ -417,7 +429,7 @@ async def _count_tasks() -> int:
 
 
 def test_a_worker_that_dies_comes_back_with_the_parameters(tmp_path: Path) -> None:
-    with serve(tmp_path, SMALL) as server, Line(server) as line:
+    with serve(tmp_path, SMALL, make=partial(load_noting, tmp_path)) as server, Line(server) as line:
         line.credit()
         line.say("set", id=1, params={"seed": 5})
         line.hear("ack")
@@ -426,7 +438,7 @@ def test_a_worker_that_dies_comes_back_with_the_parameters(tmp_path: Path) -> No
         os.kill(server.house._supervisor.pid or 0, 9)
         assert line.event("lost")["reason"] == "died"
         assert line.hear("ack")["params"]["seed"] == 5
-        assert line.event("back")["seconds"] > 0
+        assert 0 < without_load(Back(line.event("back")["seconds"]), tmp_path) < SOON
         line.hear("picture")  # the last one goes through again
         line.say("bye")
 

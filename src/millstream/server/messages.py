@@ -144,14 +144,25 @@ class Stats:
 
 
 @dataclass(frozen=True)
-class Beat:
-    """A sign of life. Of the tick under way, and of the last one before, the seconds they took; 0 for none.
+class Ticks:
+    """Of an engine's tick under way, and of the last one before, the seconds they took; 0 for none.
 
-    `patient`: the worker does what may take long, such as loading a model, building a graph or a session's first tick.
+    `patient`: it is the first of a session, which may take long.
     """
 
-    tick: float = 0.0
+    under_way: float = 0.0
     last: float = 0.0
+    patient: bool = False
+
+
+@dataclass(frozen=True)
+class Beat:
+    """A sign of life, with the ticks of each engine.
+
+    `patient`: the worker does what may keep it silent, such as loading a model, building a graph or a first tick.
+    """
+
+    engines: tuple[Ticks, ...] = ()
     patient: bool = True
 
 
