@@ -4,9 +4,12 @@ import http.client
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import av
@@ -17,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from millstream.errors import BadInputError, MillstreamError
 from millstream.params import Params, Settings
 from millstream.server import rest
-from tests.serving import Line, closes_with, picture, shared, wait_for
+from tests.serving import SMALL, Line, closes_with, picture, shared, wait_for
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -137,6 +140,23 @@ def test_results_as_pictures_for_scripts_and_obs() -> None:
                 assert answer.readline() == b"\r\n"
                 stream.set(seed=8)  # the source has stalled: the last picture is made again
         wait_for(lambda: call(path)["clients"] == 1, 60)
+
+
+def test_streams_asked_for_at_once_are_no_more_than_may_watch() -> None:
+    with shared().client.open() as stream, ThreadPoolExecutor(8) as pool, ExitStack() as answers:
+        list(stream.run([picture(0)]))
+        target = f"{shared().url}/api/v1/sessions/{stream.session}/stream.mjpg"
+
+        def watch(_: int) -> int:
+            try:
+                return answers.enter_context(urlopen(target, timeout=60)).status
+            except HTTPError as refused:
+                return refused.code
+
+        assert sorted(pool.map(watch, range(8))) == [200] * (SMALL.viewers - 1) + [503] * (9 - SMALL.viewers)
+        assert call(f"sessions/{stream.session}")["clients"] == SMALL.viewers
+        answers.close()
+        wait_for(lambda: call(f"sessions/{stream.session}")["clients"] == 1, 60)
 
 
 def test_snapshots_and_recordings_are_made_listed_and_downloaded() -> None:

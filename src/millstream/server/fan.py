@@ -123,6 +123,11 @@ class Fan:
         self._task = asyncio.create_task(self._run(), name=f"millstream-fan-{codec}")
         self._task.add_done_callback(self._ended)
 
+    @property
+    def failed(self) -> bool:
+        """Whether it encodes no more; its clients are parted with."""
+        return self._task.done()
+
     def put(self, shown: Shown) -> None:
         """Leave a result; one that is not encoded yet gives way."""
         self._newest = shown

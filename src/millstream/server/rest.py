@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field
+from starlette.types import Receive, Scope, Send
 
 from millstream.params import ModelConfig, Settings
 from millstream.server import demo
@@ -186,8 +187,7 @@ async def stream(session: TheSession) -> StreamingResponse:
     """All results, as a browser or OBS shows them in place of a picture."""
     if session.full:
         raise RefusedError(503, "this session has as many viewers as it may have; try again later")
-    kind = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
-    return StreamingResponse(_parts(session), media_type=kind)
+    return _Stream(session)
 
 
 @router.post("/sessions/{session}/snapshots", status_code=201)
@@ -243,16 +243,27 @@ async def snapshot_file(name: str, own: Own) -> FileResponse:
     return await _download(own, "snapshot", name, "image/png")
 
 
-async def _parts(session: Session) -> AsyncIterator[bytes]:
-    outbox = Outbox(acknowledges=False)
-    session.join(outbox, "jpeg")
-    try:
-        while not isinstance(item := await outbox.take(), Closing):
-            if not isinstance(item, str):
-                head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(item.payload)}\r\n\r\n"
-                yield head.encode() + item.payload + b"\r\n"
-    finally:
-        session.leave(outbox, for_good=False)
+class _Stream(StreamingResponse):
+    """JPEG pictures one after the other, for a client that has its place from here on."""
+
+    def __init__(self, session: Session) -> None:
+        self._session, self._outbox = session, Outbox(acknowledges=False)
+        session.join(self._outbox, "jpeg")
+        super().__init__(_parts(self._outbox), media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY}")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until one of both ends it, which may be before the first picture."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._session.leave(self._outbox, for_good=False)
+
+
+async def _parts(outbox: Outbox) -> AsyncIterator[bytes]:
+    while not isinstance(item := await outbox.take(), Closing):
+        if not isinstance(item, str):
+            head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(item.payload)}\r\n\r\n"
+            yield head.encode() + item.payload + b"\r\n"
 
 
 def _info(session: Session) -> SessionInfo:
