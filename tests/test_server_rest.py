@@ -1,15 +1,13 @@
 """The REST interface and the page, asked as a script asks them."""
 
+import asyncio
 import http.client
 import json
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import av
@@ -20,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from millstream.errors import BadInputError, MillstreamError
 from millstream.params import Params, Settings
 from millstream.server import rest
+from millstream.server.house import RefusedError
 from tests.serving import SMALL, Line, closes_with, picture, shared, wait_for
 
 pytestmark = pytest.mark.timeout(600)
@@ -143,20 +142,27 @@ def test_results_as_pictures_for_scripts_and_obs() -> None:
 
 
 def test_streams_asked_for_at_once_are_no_more_than_may_watch() -> None:
-    with shared().client.open() as stream, ThreadPoolExecutor(8) as pool, ExitStack() as answers:
-        list(stream.run([picture(0)]))
-        target = f"{shared().url}/api/v1/sessions/{stream.session}/stream.mjpg"
+    with shared().client.open() as stream:
+        session = shared().house.get(stream.session)
 
-        def watch(_: int) -> int:
-            try:
-                return answers.enter_context(urlopen(target, timeout=60)).status
-            except HTTPError as refused:
-                return refused.code
+        async def ask_for_all() -> None:
+            """None has begun to be sent when the last one is asked for."""
+            answers = [await rest.stream(session) for _ in range(SMALL.viewers - 1)]
+            with pytest.raises(RefusedError, match="as many viewers"):
+                await rest.stream(session)
+            for answer in answers:  # whose clients leave before the first picture
+                await answer({"type": "http"}, leaving, sending)
 
-        assert sorted(pool.map(watch, range(8))) == [200] * (SMALL.viewers - 1) + [503] * (9 - SMALL.viewers)
-        assert call(f"sessions/{stream.session}")["clients"] == SMALL.viewers
-        answers.close()
-        wait_for(lambda: call(f"sessions/{stream.session}")["clients"] == 1, 60)
+        asyncio.run_coroutine_threadsafe(ask_for_all(), shared().house._loop).result(60)
+        assert call(f"sessions/{stream.session}")["clients"] == 1
+
+
+async def leaving() -> dict[str, str]:
+    return {"type": "http.disconnect"}
+
+
+async def sending(message: Any) -> None:
+    await asyncio.sleep(0)
 
 
 def test_snapshots_and_recordings_are_made_listed_and_downloaded() -> None:
