@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from time import sleep
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from millstream.server.house import BEAT
 from millstream.server.limits import Limits
 from millstream.server.messages import Back
 from millstream.server.protocol import BAD, CODECS, FLOOD, IDLE, REPLACED
+from tests import tiny
 from tests.serving import SMALL, Line, closes_with, jpeg, picture, serve, shared, wait_for
 from tests.workers import SOON, load_noting, without_load
 
@@ -231,14 +233,19 @@ def test_who_came_by_a_viewers_link_watches_and_does_not_control(tmp_path: Path)
         first.credit()
         first.show(jpeg(0))
         with Line(server, greeting["session"], "view", token=greeting["viewers"]) as viewer:
-            assert "viewers" not in viewer.hear("welcome")
+            welcome = viewer.hear("welcome")
+            assert "viewers" not in welcome
+            assert welcome["settings"]["model"]["name"] == tiny.small().name  # and not where it lies
             assert viewer.hear("picture").sequence == 0
             viewer.say("take")
             refusal = viewer.hear("error")
             assert "shows the stream" in refusal["message"]
             assert refusal["field"] == "role"
-        first.say("set", id=1, params={"seed": 3})
-        assert first.hear("ack")["params"]["seed"] == 3
+            first.say("set", id=1, params={"seed": 3})
+            assert first.hear("ack")["params"]["seed"] == 3
+            assert viewer.hear("ack")["model"]["name"] == tiny.small().name
+        with urlopen(f"{server.url}/api/v1/sessions/{greeting['session']}?token={greeting['viewers']}") as answer:
+            assert str(tiny.small().parent) not in answer.read().decode()
         with pytest.raises(InvalidStatus, match="401"):
             Line(server, greeting["session"], "control", token=greeting["viewers"])
 

@@ -40,8 +40,9 @@ class Closing:
 class Outbox:
     """What waits to be sent to one client: its messages, and one picture."""
 
-    def __init__(self, acknowledges: bool = True) -> None:
-        self.acknowledges = acknowledges
+    def __init__(self, acknowledges: bool = True, watches: bool = False) -> None:
+        """`watches`: the client came by a viewer's link, and may do nothing else."""
+        self.acknowledges, self.watches = acknowledges, watches
         self.needs_key = True
         self.missed = False
         self.dropped = 0

@@ -17,6 +17,7 @@ from millstream.server.greeting import schemas
 from millstream.server.house import RefusedError
 from millstream.server.protocol import GONE, MESSAGES
 from millstream.server.recordings import Kept, Kind, snapshot
+from millstream.server.security import WATCHES
 from millstream.server.services import Services
 from millstream.server.sessions import Session
 
@@ -161,9 +162,9 @@ async def open_session(own: Own, settings: Settings | None = None) -> SessionInf
 
 
 @router.get("/sessions/{session}")
-async def session_info(session: TheSession) -> SessionInfo:
+async def session_info(session: TheSession, request: Request) -> SessionInfo:
     """One session."""
-    return _info(session)
+    return _info(session, watches=WATCHES in request.scope)
 
 
 @router.delete("/sessions/{session}")
@@ -266,11 +267,11 @@ async def _parts(outbox: Outbox) -> AsyncIterator[bytes]:
             yield head.encode() + item.payload + b"\r\n"
 
 
-def _info(session: Session) -> SessionInfo:
+def _info(session: Session, watches: bool = False) -> SessionInfo:
     return SessionInfo(
         id=session.id,
         opened=session.opened.is_set(),
-        settings=session.settings,
+        settings=Settings.model_validate(session.settings_shown(watches)),
         version=session.version,
         device=session.device,
         clients=len(session.watchers),

@@ -11,7 +11,7 @@ from typing import Any
 from millstream.frame import Frame
 from millstream.params import ModelConfig, Params, Settings, StreamConfig
 from millstream.server import messages
-from millstream.server.catalogue import Catalogue
+from millstream.server.catalogue import Catalogue, without_folders
 from millstream.server.downlinks import Downlinks
 from millstream.server.fan import Outbox, Shown
 from millstream.server.figures import Figures
@@ -29,7 +29,7 @@ from millstream.server.protocol import (
     say,
 )
 from millstream.server.recordings import Kept, Recording
-from millstream.server.requests import Requests, check_fields, refuse
+from millstream.server.requests import Asked, Requests, check_fields, refuse
 from millstream.server.supervisor import Supervisor
 from millstream.server.uplink import Uplink
 
@@ -243,15 +243,17 @@ class Session:
         self.opened.set()
         self._settle(event)
         if again:
-            self.tell("ack", rev=self.version, **self.settings_shown(), traded=event.traded)
+            self._tell_settings(None, traded=event.traded)
 
     def _answered(self, event: messages.Answered) -> None:
         self._settle(event)
         self.reset()
-        asked = self._requests.close(event.request)
+        self._tell_settings(self._requests.close(event.request), rebuilt=event.rebuilt)
+
+    def _tell_settings(self, asked: Asked | None, **fields: Any) -> None:
         for outbox in self.watchers:
             own = {"id": asked.id} if asked and asked.outbox is outbox else {}
-            outbox.say(say("ack", **own, rev=self.version, **self.settings_shown(), rebuilt=event.rebuilt))
+            outbox.say(say("ack", **own, rev=self.version, **self.settings_shown(outbox.watches), **fields))
 
     def _refused(self, event: messages.Refused) -> None:
         if event.request == messages.OPENING:
@@ -275,9 +277,10 @@ class Session:
         if self._uplink:
             self._uplink.reshape(event.config)
 
-    def settings_shown(self) -> dict[str, Any]:
-        """Model, configuration and parameters, as JSON."""
-        return self.settings.model_dump(mode="json")
+    def settings_shown(self, watches: bool) -> dict[str, Any]:
+        """Model, configuration and parameters, as JSON; `watches`: for who may only watch, without folders."""
+        shown = self.settings.model_dump(mode="json")
+        return shown | {"model": without_folders(shown["model"])} if watches else shown
 
     def _await_return(self, for_good: bool = False) -> None:
         """Wait for somebody from now on; where nothing was shown there is nothing to come back to."""

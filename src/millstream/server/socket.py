@@ -75,8 +75,7 @@ class Conversation:
         self._websocket, self._session, self._own = websocket, session, own
         self._hearing = Hearing(websocket)
         self._house, self._shelves, self._limits = own.house, own.shelves, own.house.limits
-        self._watches = WATCHES in websocket.scope  # and may not control
-        self._outbox = Outbox()
+        self._outbox = Outbox(watches=WATCHES in websocket.scope)
         self._throttle = Throttle(self._limits.messages, monotonic())
         self._faults = 0
         self._gone = False
@@ -117,9 +116,8 @@ class Conversation:
                 raise error
 
     def _enter(self, role: str, receives: CodecName) -> None:
-        self._outbox.say(
-            say("welcome", role=role, send=self._sends, receive=receives, **welcome(self._session, self._viewers()))
-        )
+        greeting = welcome(self._session, self._viewers(), self._outbox.watches)
+        self._outbox.say(say("welcome", role=role, send=self._sends, receive=receives, **greeting))
         self._session.join(self._outbox, receives)
         if role == "control":
             self._session.take(self._outbox, self._sends)
@@ -129,7 +127,7 @@ class Conversation:
     def _viewers(self) -> str | None:
         """The token for a viewer's link: for all but those who came by one."""
         token = self._own.token
-        return viewer_token(token, self._session.id) if token and not self._watches else None
+        return viewer_token(token, self._session.id) if token and not self._outbox.watches else None
 
     async def _hear_hello(self) -> Hello:
         message = await self._hearing.next()
@@ -213,7 +211,7 @@ class Conversation:
         return self._gone
 
     def _take(self) -> None:
-        if self._watches:
+        if self._outbox.watches:
             message = "this link shows the stream; open the address that the server printed to control it"
             raise ProtocolError(message, "role")
         self._outbox.say(say("event", name="control"))
