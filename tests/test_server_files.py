@@ -19,6 +19,7 @@ from PIL import Image
 from millstream.errors import BadInputError, OutputError
 from millstream.frame import Frame, Pixels
 from millstream.params import ModelConfig, Params, Settings
+from millstream.server import demo
 from millstream.server.catalogue import Catalogue
 from millstream.server.presets import NAME, Presets, name_of
 from millstream.server.protocol import ProtocolError
@@ -115,6 +116,9 @@ def test_a_shelf_that_cannot_be_is_one_line_that_names_the_cure(tmp_path: Path) 
         shelf.new()
     assert "\n" not in str(refused.value)
     assert shelf.files() == []
+    (tmp_path / "clips").touch()
+    with pytest.raises(OutputError, match="--data"):
+        demo.clip(tmp_path / "clips")
     (tmp_path / "snapshots").touch()
     with pytest.raises(OutputError, match="--data"):
         snapshot(Shelf("snapshot", tmp_path, ROOMY), Frame(0, picture(0)))

@@ -73,8 +73,9 @@ class Shelf:
         return path
 
     def files(self) -> list[Kept]:
-        """What is there, newest first."""
-        found = [Kept(self.kind, path.name, size) for path, size in self._sizes() if NAME.fullmatch(path.name)]
+        """What is there, newest first. Raises OutputError where the folder cannot be read."""
+        with explained(self.folder):
+            found = [Kept(self.kind, path.name, size) for path, size in self._sizes() if NAME.fullmatch(path.name)]
         return sorted(found, key=lambda kept: kept.name, reverse=True)
 
     def _sizes(self) -> Iterator[tuple[Path, int]]:
