@@ -22,6 +22,7 @@ from millstream.frame import Pixels
 from millstream.params import ModelConfig, Params, Settings, StreamConfig
 from millstream.server.app import App, create_app
 from millstream.server.codecs import encoder
+from millstream.server.engines import Make
 from millstream.server.house import House
 from millstream.server.limits import Limits
 from millstream.server.listen import listen
@@ -66,10 +67,14 @@ class Running:
 
 @contextmanager
 def serve(
-    data: Path, limits: Limits | None = None, token: str | None = None, with_settings: Settings | None = None
+    data: Path,
+    limits: Limits | None = None,
+    token: str | None = None,
+    with_settings: Settings | None = None,
+    make: Make | None = None,
 ) -> Iterator[Running]:
     limits = limits or Limits()
-    app = create_app(with_settings or settings(), data, limits, token)
+    app = create_app(with_settings or settings(), data, limits, token, make=make)
     listener = listen("127.0.0.1", 0)
     server = Server(app, limits)
     thread = threading.Thread(target=server.run, args=([listener],), name="test-server")

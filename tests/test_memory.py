@@ -9,6 +9,7 @@ import torch
 
 from millstream import ModelError, Params, StreamConfig, memory
 from millstream.engine import Engine
+from millstream.errors import TooLargeError
 from millstream.models import load_model
 from millstream.params import ModelConfig
 from tests import tiny, toy
@@ -20,7 +21,9 @@ CPU = torch.device("cpu")
 def test_what_does_not_fit_is_refused_in_one_line_with_the_figures():
     memory.check_fits("stream", 0, CPU, "")
     free = memory.free_bytes(CPU) / memory.GIB
-    with pytest.raises(ModelError, match=r"stream: needs 9\d+\.\d GiB on cpu, [\d.]+ GiB are free; use less") as error:
+    with pytest.raises(
+        TooLargeError, match=r"stream: needs 9\d+\.\d GiB on cpu, [\d.]+ GiB are free; use less"
+    ) as error:
         memory.check_fits("stream", 999_000 * MIB, CPU, "use less")
     assert "\n" not in str(error.value)
     assert abs(float(str(error.value).split(", ")[1].split()[0]) - free) < 4

@@ -74,7 +74,9 @@ def test_it_serves_with_a_token_beyond_this_machine_and_ends_with_ctrl_c(tmp_pat
             assert token in answer.headers["set-cookie"]
         server.send_signal(signal.SIGINT)
         assert server.wait(120) in (0, 130, -signal.SIGINT)
-        assert "Traceback" not in server.stderr.read()
+        rest = server.stdout.read() + server.stderr.read()
+        assert "Traceback" not in rest
+        assert token not in rest  # it is printed once
 
 
 def read_patiently(address: str) -> bytes:

@@ -1,8 +1,10 @@
 """The live codecs: what they lose, that they hold nothing back, and that a header is believed before a picture."""
 
 import struct
+from fractions import Fraction
 from io import BytesIO
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,7 +12,7 @@ from PIL import Image
 from millstream.errors import BadInputError
 from millstream.frame import Pixels
 from millstream.media.demo import draw
-from millstream.server.codecs import decoder, encoder
+from millstream.server.codecs import SCAN, decoder, encoder
 from millstream.server.limits import Limits
 from millstream.server.protocol import CODECS
 
@@ -91,3 +93,36 @@ def test_other_jpegs_become_rgb(mode: str) -> None:
     target = BytesIO()
     Image.new(mode, (24, 16)).save(target, "JPEG")
     assert decoder("jpeg", Limits()).decode(target.getvalue()).shape == (16, 24, 3)
+
+
+def test_a_jpeg_of_many_scans_is_not_decoded() -> None:
+    target = BytesIO()
+    Image.fromarray(pictures(1)[0]).save(target, "JPEG", progressive=True)
+    data = target.getvalue()
+    assert decoder("jpeg", Limits()).decode(data).shape == (96, 128, 3)
+    last = data.rindex(SCAN)
+    with pytest.raises(BadInputError, match="scans"):
+        decoder("jpeg", Limits()).decode(data[:last] + data[last:-2] * 2000 + data[-2:])
+
+
+def test_a_message_holds_one_picture_of_h264() -> None:
+    into = encoder("h264")
+    encoded = [into.encode(pixels, k == 0).payload for k, pixels in enumerate(pictures(3))]
+    with pytest.raises(BadInputError, match="one picture"):
+        decoder("h264", Limits()).decode(b"".join(encoded))
+    out = decoder("h264", Limits())
+    for payload, pixels in zip(encoded, pictures(3), strict=True):
+        assert psnr(out.decode(payload), pixels) > 30
+
+
+@pytest.mark.parametrize("slices", [8, 64])
+def test_a_picture_of_h264_may_have_some_slices(slices: int) -> None:
+    context = av.CodecContext.create("libx264", "w")
+    context.width, context.height, context.pix_fmt, context.time_base = 128, 1088, "yuv420p", Fraction(1, 30)
+    context.options = {"preset": "ultrafast", "tune": "zerolatency", "x264-params": f"slices={slices}:slices-max=128"}
+    pixels = draw(0.1, 128, 1088)
+    (packet,) = context.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24"))
+    assert psnr(decoder("h264", Limits()).decode(bytes(packet)), pixels) > 20
+    again = bytes(packet)[bytes(packet).rindex(bytes([0, 0, 1])) :]
+    with pytest.raises(BadInputError, match="one picture"):
+        decoder("h264", Limits()).decode(bytes(packet) + again * 100)

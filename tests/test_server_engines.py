@@ -2,6 +2,7 @@
 
 import threading
 import weakref
+from time import sleep
 
 import pytest
 
@@ -54,15 +55,45 @@ def test_ticks_are_watched(monkeypatch):
         ticking = threading.Thread(target=engine.tick, args=({session: [Frame(number, picture(number))]},))
         ticking.start()
         entered.wait()
-        seen.append((engine.under_way > 0, engine.patient))
+        seen.append((engine.ticks.under_way > 0, engine.ticks.patient))
         go_on.set()
         ticking.join()
-        seen.append((engine.under_way > 0, engine.patient))
+        seen.append((engine.ticks.under_way > 0, engine.ticks.patient))
 
     for number in range(2):
         watched_tick(number)
     assert seen == [(True, True), (False, False), (True, False), (False, False)]
-    assert engine.last > 0
+    assert engine.ticks.last > 0
+
+
+def test_a_first_tick_that_waits_for_another_lends_it_no_patience(monkeypatch):
+    engine = Engines(1).get(SMALL)
+    known, other = (engine.open(StreamConfig(**SIZE), Params()) for _ in range(2))
+    engine.tick({known: [Frame(0, picture(0))]})
+    entered, go_on, entered_then, go_on_then = (threading.Event() for _ in range(4))
+    monkeypatch.setattr(known, "settle", lambda: (entered.set(), go_on.wait()))
+    monkeypatch.setattr(other, "settle", lambda: (entered_then.set(), go_on_then.wait()))
+
+    def tick(session):
+        ticking = threading.Thread(target=engine.tick, args=({session: [Frame(1, picture(1))]},))
+        ticking.start()
+        return ticking
+
+    first = tick(known)
+    entered.wait()
+    second = tick(other)
+    while not engine.warming:
+        pass
+    sleep(0.5)
+    before = engine.ticks
+    go_on.set()
+    entered_then.wait()
+    after = engine.ticks
+    go_on_then.set()
+    first.join()
+    second.join()
+    assert (before.patient, after.patient) == (False, True)
+    assert before.under_way >= 0.5 > after.under_way
 
 
 def test_memory_is_that_of_the_process():

@@ -11,6 +11,7 @@ import pytest
 from millstream.frame import Frame
 from millstream.server import fan as module
 from millstream.server.codecs import decoder
+from millstream.server.downlinks import Downlinks
 from millstream.server.fan import MESSAGES, Closing, Fan, Outbox, Shown
 from millstream.server.limits import Limits
 from millstream.server.protocol import FLOOD, Packet
@@ -149,5 +150,44 @@ def test_nothing_is_encoded_for_nobody() -> None:
                 await asyncio.sleep(0.05)
             assert len(encoded) == 1  # then its place was taken
             await fan.close()
+
+    run(work)
+
+
+def test_each_result_is_encoded_once_for_all_who_read_the_codec() -> None:
+    async def work() -> None:
+        encoded: list[int] = []
+        outboxes = [Outbox(acknowledges=False) for _ in range(5)]
+        with ThreadPoolExecutor(1) as pool:
+            links = Downlinks(pool, encoded.append)
+            for outbox in outboxes:
+                links.join(outbox, "vp8", None)
+            for k in range(4):
+                links.put(shown(k))
+                packets = [await outbox.take() for outbox in outboxes]
+                assert all(packet is packets[0] for packet in packets)
+            assert len(encoded) == 4
+            for outbox in outboxes:
+                links.leave(outbox)
+
+    run(work)
+
+
+def test_who_joins_after_an_encoder_has_failed_gets_pictures() -> None:
+    async def work() -> None:
+        first, second = Outbox(), Outbox()
+        with ThreadPoolExecutor(1) as pool:
+            links = Downlinks(pool, lambda size: None)
+            links.join(first, "jpeg", None)
+            links.put(Shown(Frame(0, np.zeros(3), 0.0, 1), 0, 0.0))  # no picture
+            assert isinstance(await first.take(), Closing)
+            links.join(second, "jpeg", shown(1))
+            assert (await second.take()).sequence == 1
+            links.leave(first)
+            links.put(shown(2))
+            assert (await second.take()).sequence == 2
+            links.want_key(second)
+            links.leave(second)
+            assert len(links) == 0
 
     run(work)

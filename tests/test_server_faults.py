@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from millstream.errors import ModelError
+from millstream.errors import ModelError, TooLargeError
 from millstream.server.faults import out_of_memory
 
 
@@ -24,6 +24,7 @@ def test_what_is_really_raised_where_memory_does_not_suffice():
         (RuntimeError("MPS backend out of memory"), True),
         (RuntimeError("shapes do not match"), False),
         (ValueError("out of memory"), False),
+        (TooLargeError("stream: needs 9.0 GiB on cpu"), True),
         (None, False),
     ],
 )

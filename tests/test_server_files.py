@@ -1,7 +1,12 @@
 """What the server keeps on disk: recordings that play, snapshots, presets; names that it makes itself."""
 
+import errno
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Queue
+from time import monotonic, sleep, time
 from typing import Any
 
 import av
@@ -12,12 +17,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from millstream.errors import BadInputError, OutputError
-from millstream.frame import Frame
+from millstream.frame import Frame, Pixels
 from millstream.params import ModelConfig, Params, Settings
+from millstream.server import demo
 from millstream.server.catalogue import Catalogue
 from millstream.server.presets import NAME, Presets, name_of
 from millstream.server.protocol import ProtocolError
-from millstream.server.recordings import Kept, Recording, Shelf, snapshot
+from millstream.server.recordings import STALE, Kept, Recording, Shelf, snapshot
 from tests.serving import picture
 
 ROOMY = 2**40
@@ -25,7 +31,7 @@ ROOMY = 2**40
 
 def record(tmp_path: Path, frames: list[Frame], seconds: float = 60.0) -> Any:
     shelf, results = Shelf("recording", tmp_path, ROOMY), Queue[Any]()
-    recording = Recording(shelf, seconds, results.put)
+    recording = Recording(shelf, shelf.new(), seconds, results.put)
     for frame in frames:
         recording.put(frame)
         while recording._queue.qsize() > 8:  # not faster than the disk, so that all are there to count
@@ -65,11 +71,81 @@ def test_a_picture_that_is_sent_again_is_recorded_when_it_comes(tmp_path: Path) 
 
 def test_a_recording_ends_by_itself(tmp_path: Path) -> None:
     shelf, results = Shelf("recording", tmp_path, ROOMY), Queue[Any]()
-    recording = Recording(shelf, 1.0, results.put)
+    recording = Recording(shelf, shelf.new(), 1.0, results.put)
     for k in range(5):
         recording.put(Frame(k, picture(k), 0.5 * k))
     assert results.get(timeout=60).seconds == pytest.approx(1.0)
     recording.stop()
+
+
+def test_recordings_together_end_where_the_shelf_is_full(tmp_path: Path) -> None:
+    shelf, results = Shelf("recording", tmp_path, 20_000), Queue[Any]()
+    recordings = [Recording(shelf, shelf.new(), 600.0, results.put) for _ in range(2)]
+    end, k = monotonic() + 60, 0
+    while results.qsize() < 2:
+        assert monotonic() < end, "they never ended"
+        for recording in recordings:
+            recording.put(Frame(k, noise(k), k / 30))
+        k += 1
+        sleep(0.01)
+    for kept in (results.get(), results.get()):
+        assert kept.seconds < 600
+        assert len(moments(shelf.find(kept.name))) > 1
+    with pytest.raises(OutputError, match="no room"):
+        shelf.new()
+
+
+def noise(k: int) -> Pixels:
+    return np.random.default_rng(k).integers(0, 256, (64, 64, 3), np.uint8)
+
+
+def test_what_a_killed_server_left_half_written_is_removed_and_what_is_being_written_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    for name, age in ((".left.mp4", 2 * STALE), (".under-way.mp4", 0.0), ("20261121-101010-00000000.mp4", 2 * STALE)):
+        (folder / name).write_bytes(bytes(100))
+        os.utime(folder / name, (time() - age, time() - age))
+    Shelf("recording", tmp_path, ROOMY)
+    assert sorted(path.name for path in folder.iterdir()) == [".under-way.mp4", "20261121-101010-00000000.mp4"]
+
+
+def test_a_shelf_that_cannot_be_is_one_line_that_names_the_cure(tmp_path: Path) -> None:
+    (tmp_path / "recordings").touch()
+    shelf = Shelf("recording", tmp_path, ROOMY)
+    with pytest.raises(OutputError, match="--data") as refused:
+        shelf.new()
+    assert "\n" not in str(refused.value)
+    assert shelf.files() == []
+    (tmp_path / "clips").touch()
+    with pytest.raises(OutputError, match="--data"):
+        demo.clip(tmp_path / "clips")
+    (tmp_path / "snapshots").touch()
+    with pytest.raises(OutputError, match="--data"):
+        snapshot(Shelf("snapshot", tmp_path, ROOMY), Frame(0, picture(0)))
+
+
+def test_files_that_vanish_while_they_are_counted_are_not_counted(tmp_path: Path) -> None:
+    shelf = Shelf("recording", tmp_path, ROOMY)
+    shelf.new()
+    (shelf.folder / "20261121-101010-00000000.mp4").symlink_to(tmp_path / "gone")
+    assert shelf.new().parent == shelf.folder
+    assert shelf.files() == []
+
+
+def test_whatever_ends_a_recording_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf, results = Shelf("recording", tmp_path, ROOMY), Queue[Any]()
+    recording = Recording(shelf, shelf.new(), 60.0, results.put)
+
+    def broken(path: Path) -> None:
+        raise OSError(errno.EIO, "the disk is gone")
+
+    monkeypatch.setattr(shutil, "disk_usage", broken)
+    recording.put(Frame(0, picture(0)))
+    told = results.get(timeout=60)
+    assert isinstance(told, OutputError)
+    assert "the disk is gone" in str(told)
+    results.put("what `done` is told comes once")
+    assert results.qsize() == 1
 
 
 def test_nothing_recorded_is_nothing_written(tmp_path: Path) -> None:
@@ -117,6 +193,21 @@ def test_presets_come_back(tmp_path: Path) -> None:
     assert presets.names() == ["c", "gold-fruh"]
     with pytest.raises(BadInputError, match="no preset"):
         presets.load("b")
+
+
+def test_presets_of_one_name_that_are_saved_at_once_are_each_whole(tmp_path: Path) -> None:
+    presets = Presets(tmp_path / "presets", 3)
+    wanted = [Settings(params=Params(prompt="x" * 1500, seed=seed)) for seed in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda each: presets.save("same", each), wanted)) == {"same"}
+    assert presets.load("same") in wanted
+    assert [path.name for path in (tmp_path / "presets").iterdir()] == ["same.yaml"]
+
+
+def test_presets_without_a_folder_are_one_line_that_names_the_cure(tmp_path: Path) -> None:
+    (tmp_path / "presets").touch()
+    with pytest.raises(OutputError, match="--data"):
+        Presets(tmp_path / "presets", 3).save("gold", Settings())
 
 
 @given(st.text(max_size=300))

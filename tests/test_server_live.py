@@ -6,8 +6,10 @@ import os
 import threading
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -16,8 +18,11 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from millstream.errors import MillstreamError
 from millstream.server.codecs import decoder, encoder
 from millstream.server.limits import Limits
+from millstream.server.messages import Back
 from millstream.server.protocol import BAD, CODECS, FLOOD, IDLE, REPLACED
+from tests import tiny
 from tests.serving import SMALL, Line, closes_with, jpeg, picture, serve, shared, wait_for
+from tests.workers import SOON, load_noting, without_load
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -99,6 +104,15 @@ def test_each_second_brings_statistics() -> None:
         line.say("bye")
 
 
+def test_a_session_that_cannot_be_looked_after_keeps_no_other_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Line(shared()) as first, Line(shared()) as second:
+        broken = shared().house.get(first.hear("welcome")["session"])
+        monkeypatch.setattr(broken, "stats", lambda: 1 / 0)
+        second.hear("welcome")
+        for _ in range(3):
+            second.hear("stats")
+
+
 def test_a_delta_without_its_key_asks_for_one() -> None:
     encoded = [encoder("h264").encode(picture(0), True)]
     with Line(shared(), send=["h264"]) as line:
@@ -123,7 +137,10 @@ def test_a_delta_without_its_key_asks_for_one() -> None:
         ({"type": "set", "id": 7, "params": {"prompt": ["a"] * 9}}, "prompt"),
         ({"type": "set", "id": 7, "params": {"prompt": "x" * 2001}}, "prompt"),
         ({"type": "set", "id": 7, "params": {"similarity_threshold": 1}}, "similarity_threshold"),
+        ({"type": "set", "id": 7, "params": {"t_index": [5, 3]}}, "t_index"),
+        ({"type": "set", "id": 7, "params": {"t_index": [5, 50]}}, "t_index"),
         ({"type": "change", "id": 7, "config": {"steps": 0}}, "steps"),
+        ({"type": "change", "id": 7, "config": {"input": "text", "guidance": "self-negative"}}, "guidance"),
         ({"type": "change", "id": 7, "config": {"width": 33}}, "width"),
         ({"type": "change", "id": 7, "model": {"name": "/etc/passwd"}}, "name"),
         ({"type": "set", "id": 7}, "params"),
@@ -210,12 +227,19 @@ def test_who_came_by_a_viewers_link_watches_and_does_not_control(tmp_path: Path)
         first.credit()
         first.show(jpeg(0))
         with Line(server, greeting["session"], "view", token=greeting["viewers"]) as viewer:
-            assert "viewers" not in viewer.hear("welcome")
+            welcome = viewer.hear("welcome")
+            assert "viewers" not in welcome
+            assert welcome["settings"]["model"]["name"] == tiny.small().name  # and not where it lies
             assert viewer.hear("picture").sequence == 0
             viewer.say("take")
-            assert "shows the stream" in viewer.hear("error")["message"]
-        first.say("set", id=1, params={"seed": 3})
-        assert first.hear("ack")["params"]["seed"] == 3
+            refusal = viewer.hear("error")
+            assert "shows the stream" in refusal["message"]
+            assert refusal["field"] == "role"
+            first.say("set", id=1, params={"seed": 3})
+            assert first.hear("ack")["params"]["seed"] == 3
+            assert viewer.hear("ack")["model"]["name"] == tiny.small().name
+        with urlopen(f"{server.url}/api/v1/sessions/{greeting['session']}?token={greeting['viewers']}") as answer:
+            assert str(tiny.small().parent) not in answer.read().decode()
         with pytest.raises(InvalidStatus, match="401"):
             Line(server, greeting["session"], "control", token=greeting["viewers"])
 
@@ -347,7 +371,7 @@ async def _count_tasks() -> int:
 
 
 def test_a_worker_that_dies_comes_back_with_the_parameters(tmp_path: Path) -> None:
-    with serve(tmp_path, SMALL) as server, Line(server) as line:
+    with serve(tmp_path, SMALL, make=partial(load_noting, tmp_path)) as server, Line(server) as line:
         line.credit()
         line.say("set", id=1, params={"seed": 5})
         line.hear("ack")
@@ -356,6 +380,6 @@ def test_a_worker_that_dies_comes_back_with_the_parameters(tmp_path: Path) -> No
         os.kill(server.house._supervisor.pid or 0, 9)
         assert line.event("lost")["reason"] == "died"
         assert line.hear("ack")["params"]["seed"] == 5
-        assert line.event("back")["seconds"] > 0
+        assert 0 < without_load(Back(line.event("back")["seconds"]), tmp_path) < SOON
         line.hear("picture")  # the last one goes through again
         line.say("bye")

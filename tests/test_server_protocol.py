@@ -78,8 +78,9 @@ def test_messages_of_a_client(message: dict, kind: type) -> None:
     ("text", "field", "id"),
     [
         ("{", "message", None),
-        ("[1]", None, None),
-        ('{"v": 1}', None, None),
+        ("[1]", "message", None),
+        ('{"v": 1}', "type", None),
+        ('{"v": 1, "id": 3}', "type", 3),
         ('{"v": 2, "type": "key"}', "v", None),
         ('{"v": 1, "type": "dance", "id": 3}', "type", 3),
         ('{"v": 1, "type": "set", "id": 3}', "params", 3),
@@ -92,7 +93,7 @@ def test_messages_of_a_client(message: dict, kind: type) -> None:
         ("[" * 5000, "message", None),
     ],
 )
-def test_a_bad_message_names_its_field(text: str, field: str | None, id: int | None) -> None:
+def test_a_bad_message_names_its_field(text: str, field: str, id: int | None) -> None:
     with pytest.raises(ProtocolError) as found:
         parse(text, 10_000)
     assert (found.value.field, found.value.id) == (field, id)

@@ -1,7 +1,9 @@
 """The REST interface and the page, asked as a script asks them."""
 
+import asyncio
 import http.client
 import json
+import threading
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -15,7 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from millstream.errors import BadInputError, MillstreamError
 from millstream.params import Params, Settings
-from tests.serving import Line, closes_with, picture, shared, wait_for
+from millstream.server import rest
+from millstream.server.house import RefusedError
+from tests.serving import SMALL, Line, closes_with, picture, shared, wait_for
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -137,6 +141,30 @@ def test_results_as_pictures_for_scripts_and_obs() -> None:
         wait_for(lambda: call(path)["clients"] == 1, 60)
 
 
+def test_streams_asked_for_at_once_are_no_more_than_may_watch() -> None:
+    with shared().client.open() as stream:
+        session = shared().house.get(stream.session)
+
+        async def ask_for_all() -> None:
+            """None has begun to be sent when the last one is asked for."""
+            answers = [await rest.stream(session) for _ in range(SMALL.viewers - 1)]
+            with pytest.raises(RefusedError, match="as many viewers"):
+                await rest.stream(session)
+            for answer in answers:  # whose clients leave before the first picture
+                await answer({"type": "http"}, leaving, sending)
+
+        asyncio.run_coroutine_threadsafe(ask_for_all(), shared().house._loop).result(60)
+        assert call(f"sessions/{stream.session}")["clients"] == 1
+
+
+async def leaving() -> dict[str, str]:
+    return {"type": "http.disconnect"}
+
+
+async def sending(message: Any) -> None:
+    await asyncio.sleep(0)
+
+
 def test_snapshots_and_recordings_are_made_listed_and_downloaded() -> None:
     with shared().client.open() as stream:
         list(stream.run([picture(0)]))
@@ -169,6 +197,46 @@ def test_a_recording_is_begun_and_ended_over_the_live_connection() -> None:
         list(stream.run(picture(k) for k in range(5)))
         kept = stream.record(False)
         assert (shared().data / "recordings" / kept["name"]).stat().st_size == kept["bytes"]
+
+
+def test_a_recording_that_takes_long_to_complete_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rest, "PATIENCE", 0.0)
+    with shared().client.open() as stream:
+        call(f"sessions/{stream.session}/recordings", "POST")
+        list(stream.run(picture(k) for k in range(3)))
+        before = len(call("recordings"))
+        status, _, body = ask("DELETE", f"/api/v1/sessions/{stream.session}/recordings")
+        assert status == 504
+        assert "not complete yet" in json.loads(body)["message"]
+        wait_for(lambda: len(call("recordings")) == before + 1)
+
+
+def test_the_event_loop_reads_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = {"iterdir": set[str](), "is_file": set[str]()}
+
+    def noting(name: str, real: Any) -> Any:
+        def note(path: Path) -> Any:
+            threads[name].add(threading.current_thread().name)
+            return real(path)
+
+        return note
+
+    for name in threads:
+        monkeypatch.setattr(Path, name, noting(name, getattr(Path, name)))
+    (shared().data / "models").mkdir(exist_ok=True)
+    with shared().client.open() as stream:
+        list(stream.run([picture(0)]))
+        call("models")
+        call("sessions", "POST", {"model": {"name": "embedded"}})
+        stream.change(model={"name": shared().house.defaults.model.name})
+        stream.record(True)
+        list(stream.run([picture(1)]))
+        kept = stream.record(False)
+        shared().client.fetch(f"recordings/{kept['name']}")
+        shared().client.fetch(f"snapshots/{stream.snapshot()['name']}")
+    for seen in threads.values():
+        assert seen
+        assert all(name.startswith(("millstream-pictures", "millstream-recording")) for name in seen), seen
 
 
 def test_health_and_metrics() -> None:

@@ -156,9 +156,11 @@ def test_every_answer_is_locked_down(target: str) -> None:
     assert "unsafe" not in headers["content-security-policy"]
 
 
-def test_a_refusal_is_locked_down_too() -> None:
-    status, headers = ask(guarded(), host="evil.example; script-src *")
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_a_refusal_is_locked_down_too(kind: str) -> None:
+    status, headers = ask(guarded(), kind=kind, host="evil.example; script-src *")
     assert status == 403
+    assert headers["x-content-type-options"] == "nosniff"
     assert "evil" not in headers["content-security-policy"]
 
 

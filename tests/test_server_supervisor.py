@@ -5,41 +5,57 @@ import resource
 import signal
 import tempfile
 import threading
+from functools import partial
+from time import monotonic, sleep
 
 import numpy as np
 import psutil
 import pytest
 
 from millstream.frame import Frame
+from millstream.models import load_model
 from millstream.server import watch as watch_module
-from millstream.server.messages import OUT_OF_MEMORY, Answered, Back, Beat, Failed, Lost, Opened, Picture, Stats
+from millstream.server.engines import WatchedEngine
+from millstream.server.messages import (
+    OUT_OF_MEMORY,
+    Answered,
+    Back,
+    Beat,
+    Failed,
+    Lost,
+    Opened,
+    Picture,
+    Stats,
+    Ticks,
+)
+from millstream.server.supervisor import Supervisor
 from millstream.server.watch import Limits, Watch
-from tests.workers import LIMIT, Running, picture, settings, wait_until
+from tests.workers import LIMIT, SOON, Running, load_noting, picture, settings, wait_until, without_load
 
 
 @pytest.fixture
-def running():
-    with Running() as running:
+def running(tmp_path):
+    with Running(partial(load_noting, tmp_path)) as running:
         yield running
 
 
-def expect_recovery(running, reason, sid="s"):
-    """Wait for the loss, the session open again, and the end of the recovery, in this order."""
+def expect_recovery(running, reason, loads, sid="s"):
+    """Wait for the loss, the session open again, and the end of the recovery soon after, in this order."""
     assert running.told.wait(Lost).reason == reason
     opened = running.told.wait(Opened)
     assert opened.sid == sid
-    assert running.told.wait(Back).seconds < LIMIT
+    assert 0 < without_load(running.told.wait(Back), loads) < SOON
     return opened
 
 
-def test_a_killed_worker_is_replaced_and_the_stream_goes_on(running):
+def test_a_killed_worker_is_replaced_and_the_stream_goes_on(running, tmp_path):
     running.open("s", settings())
     running.supervisor.set("s", 1, {"prompt": "a tree", "seed": 5})
     accepted = running.told.wait(Answered)
     before = running.picture("s", 0)
     first = running.supervisor.pid
     os.kill(first, signal.SIGKILL)
-    opened = expect_recovery(running, "died")
+    opened = expect_recovery(running, "died", tmp_path)
     assert (opened.params, opened.config, opened.version, opened.traded) == (accepted.params, accepted.config, 2, "")
     assert running.supervisor.pid != first
     again = running.told.wait(Picture).frame  # of the picture sent last, though the source sends no other
@@ -59,19 +75,57 @@ def test_what_was_not_answered_is_refused_and_what_follows_is_done(running):
     assert (answer.request, answer.version, answer.params.seed) == (2, 2, 2)
 
 
-def test_a_hanging_worker_is_replaced():
-    with Running(hang=1.0) as running:
+def test_a_hanging_worker_is_replaced(tmp_path):
+    with Running(partial(load_noting, tmp_path), hang=1.0) as running:
         running.open("s", settings())
         running.picture("s", 0)
         running.told.wait(Stats, lambda event: event.stats.finished)  # and with it a beat that tells of no first tick
         os.kill(running.supervisor.pid, signal.SIGSTOP)
         for number in range(1, 50):  # more than a pipe holds
             running.supervisor.submit("s", Frame(number, picture(number, 512)))
-        expect_recovery(running, "hung")
+        expect_recovery(running, "hung", tmp_path)
         assert running.told.wait(Picture, lambda event: event.frame.id == 49)
 
 
-def test_where_memory_runs_out_the_picture_gets_smaller(running):
+class Hanging(WatchedEngine):
+    """Its ticks do not end once `hangs` is there."""
+
+    def __init__(self, hangs, config):
+        super().__init__(load_model(config))
+        self._hangs = hangs
+
+    def tick(self, entering):
+        for session in entering:
+            session.settle = self._wait  # within its turn
+        return super().tick(entering)
+
+    def _wait(self):
+        while self._hangs.exists():
+            sleep(0.05)
+
+
+def hanging_or_loading(hangs, config):
+    if config.name == "embedded":
+        sleep(LIMIT)
+    return Hanging(hangs, config)
+
+
+def test_a_hang_is_seen_while_another_session_opens(tmp_path):
+    wanted, hangs = settings(), tmp_path / "hangs"
+    slow = wanted.model_copy(update={"model": wanted.model.model_copy(update={"name": "embedded"})})
+    with Running(partial(hanging_or_loading, hangs), hang=1.0) as running:
+        running.open("s", wanted)
+        for number in range(3):
+            running.picture("s", number)
+        running.supervisor.open("slow", slow)
+        hangs.touch()
+        begun = monotonic()
+        running.send("s", 3)
+        assert running.told.wait(Lost).reason == "hung"
+        assert monotonic() - begun < 10
+
+
+def test_where_memory_runs_out_the_picture_gets_smaller(running, tmp_path):
     running.open("s", settings(width=64, height=64))
     running.open("small", settings())
     before = running.picture("s", 0)
@@ -84,16 +138,16 @@ def test_where_memory_runs_out_the_picture_gets_smaller(running):
     large, small = sorted(opened, key=lambda event: event.sid)
     assert (large.traded, small.traded) == ("size 64x64 -> 48x48", "")
     assert (large.config.width, large.settings.config.width, small.config.width) == (48, 48, 32)
-    running.told.wait(Back)
+    assert without_load(running.told.wait(Back), tmp_path) < SOON
     assert before.pixels.shape == (64, 64, 3)
     assert running.told.wait(Picture, lambda event: event.sid == "s").frame.pixels.shape == (48, 48, 3)
 
 
-def test_it_gives_up_after_so_many_restarts_and_tries_again_when_asked():
-    with Running(restarts=1) as running:
+def test_it_gives_up_after_so_many_restarts_and_tries_again_when_asked(tmp_path):
+    with Running(partial(load_noting, tmp_path), restarts=1) as running:
         running.open("s", settings())
         os.kill(running.supervisor.pid, signal.SIGKILL)
-        expect_recovery(running, "died")
+        expect_recovery(running, "died", tmp_path)
         os.kill(running.supervisor.pid, signal.SIGKILL)
         assert "2 times" in running.told.wait(Failed).message
         running.supervisor.set("s", 9, {"seed": 1})
@@ -201,13 +255,16 @@ def test_calls_after_the_end_come_back():
 @pytest.mark.parametrize(
     ("beat", "hangs"),
     [
-        (Beat(tick=4.0, last=0.1, patient=False), False),
-        (Beat(tick=6.0, last=0.1, patient=False), True),
-        (Beat(tick=6.0, last=0.7, patient=False), False),
-        (Beat(tick=8.0, last=0.7, patient=False), True),
-        (Beat(tick=8.0, last=0.0, patient=True), False),
-        (Beat(tick=301.0, last=0.0, patient=True), True),
-        (Beat(tick=0.0, last=9.0, patient=False), False),
+        (Beat((Ticks(4.0, 0.1),), patient=False), False),
+        (Beat((Ticks(6.0, 0.1),), patient=False), True),
+        (Beat((Ticks(6.0, 0.7),), patient=False), False),
+        (Beat((Ticks(8.0, 0.7),), patient=False), True),
+        (Beat((Ticks(8.0, patient=True),), patient=True), False),
+        (Beat((Ticks(301.0, patient=True),), patient=True), True),
+        (Beat((Ticks(0.0, 9.0),), patient=False), False),
+        (Beat((Ticks(6.0, 0.1), Ticks(8.0, patient=True)), patient=True), True),
+        (Beat((Ticks(6.0, 0.1), Ticks(0.0, 9.0)), patient=False), True),
+        (Beat((), patient=True), False),
     ],
 )
 def test_what_counts_as_hung(beat, hangs):
@@ -216,6 +273,28 @@ def test_what_counts_as_hung(beat, hangs):
     watch.hear(beat)
     assert watch.up
     assert watch.hangs() is hangs
+
+
+def test_a_fault_of_the_supervisor_ends_the_worker_and_is_told_and_a_new_session_tries_again(caplog):
+    running = Running()
+    told = running.told
+
+    def faulty(event):
+        if isinstance(event, Answered) and event.params.seed == 13:
+            raise KeyError("thirteen")
+        told(event)
+
+    running.supervisor = Supervisor(faulty, Limits())
+    with running:
+        running.open("s", settings())
+        worker = psutil.Process(running.supervisor.pid)
+        running.supervisor.set("s", 1, {"seed": 13})
+        assert "thirteen" in told.wait(Failed).message
+        assert "thirteen" in caplog.text
+        assert not worker.is_running()
+        running.open("t", settings())
+        assert running.picture("t", 0).id == 0
+    assert not [event for event in told.events if isinstance(event, Failed)]
 
 
 def test_a_kill_is_lack_of_memory_where_the_system_says_so(monkeypatch, tmp_path):

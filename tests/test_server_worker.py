@@ -1,10 +1,17 @@
 """The engine worker in a process of its own, on a real model."""
 
+import os
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from millstream import Stream
-from millstream.server.messages import Answered, Building, Picture, Said, Stats
+from millstream.errors import TooLargeError
+from millstream.models import load_model
+from millstream.server.engines import WatchedEngine
+from millstream.server.messages import OUT_OF_MEMORY, Answered, Building, Opened, Picture, Refused, Said, Stats
 from tests import tiny
 from tests.workers import Running, picture, settings
 
@@ -148,3 +155,58 @@ def test_a_model_that_gives_no_pictures_ends_its_session_alone(running, session)
     running.send("broken", 0)
     assert "NaN" in running.refusal(0)
     assert running.picture(session, 0).id == 0
+
+
+class Tight(WatchedEngine):
+    """Once `filled` is there its memory does for pictures of `most` a side; a tick of a larger one ends the process."""
+
+    def __init__(self, config, filled, most, error):
+        super().__init__(load_model(config))
+        self._filled, self._most, self._error = filled, most, error
+
+    def open(self, config, params, version=1):
+        session = super().open(config, params, version)
+        if self._too_large(session):
+            raise self._error
+        return session
+
+    def tick(self, entering):
+        if any(self._too_large(session) for session in entering):
+            os._exit(OUT_OF_MEMORY)
+        return super().tick(entering)
+
+    def _too_large(self, session):
+        return self._filled.exists() and max(session.size) > self._most
+
+
+def tight(filled: Path, most: int, error: Exception, config) -> Tight:
+    return Tight(config, filled, most, error)
+
+
+ERRORS = [TooLargeError("stream: needs 9.0 GiB on cpu; use fewer steps"), MemoryError()]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=["counted", "raised"])
+def test_a_session_that_is_opened_again_goes_down_until_it_fits(tmp_path, error):
+    filled = tmp_path / "filled"
+    with Running(partial(tight, filled, 32, error)) as running:
+        running.open("s", settings(width=64, height=64, prompt="a house"))
+        filled.touch()
+        running.send("s", 0)
+        opened = running.told.wait((Opened, Refused))
+        assert isinstance(opened, Opened), opened
+        assert opened.traded == "size 64x64 -> 32x32"
+        assert opened.params.prompt[0].text == "a house"
+        assert running.picture("s", 1).pixels.shape == (32, 32, 3)
+
+
+def test_what_never_fits_is_refused_in_the_end_and_a_new_session_at_once(tmp_path):
+    filled = tmp_path / "filled"
+    with Running(partial(tight, filled, 8, ERRORS[0])) as running:
+        running.open("s", settings())
+        filled.touch()
+        running.send("s", 0)
+        assert "use fewer steps" in running.refusal(0)
+    with Running(partial(tight, filled, 16, ERRORS[0])) as running:
+        running.supervisor.open("s", settings())  # whoever asks for a size gets it, or hears that it does not fit
+        assert "use fewer steps" in running.refusal(0)

@@ -1,6 +1,7 @@
 """A supervisor with a real worker process, and what it told."""
 
 from collections.abc import Callable
+from pathlib import Path
 from threading import Condition
 from time import monotonic
 
@@ -8,11 +9,15 @@ import numpy as np
 
 from millstream.frame import Frame, Pixels
 from millstream.params import ModelConfig, Params, Settings, StreamConfig
-from millstream.server.messages import Event, Opened, Picture, Refused
+from millstream.server.engines import Make, WatchedEngine, make_engine
+from millstream.server.messages import Back, Event, Opened, Picture, Refused
 from millstream.server.supervisor import Limits, Supervisor
 from tests import tiny
 
 LIMIT = 240.0  # seconds: generous, for machines with other work
+
+
+SOON = 3.0  # seconds from the loss of a worker until the sessions are open again, without the model's load
 
 
 class Told:
@@ -46,9 +51,9 @@ class Told:
 class Running:
     """A supervisor that is started, and stopped at the end of the block."""
 
-    def __init__(self, **limits: float) -> None:
+    def __init__(self, make: Make | None = None, **limits: float) -> None:
         self.told = Told()
-        self.supervisor = Supervisor(self.told, Limits(**limits))
+        self.supervisor = Supervisor(self.told, Limits(**limits), make)
 
     def __enter__(self) -> "Running":
         self.supervisor.start()
@@ -71,6 +76,21 @@ class Running:
 
     def refusal(self, request: int) -> str:
         return self.told.wait(Refused, lambda event: event.request == request).message
+
+
+def load_noting(folder: Path, config: ModelConfig) -> WatchedEngine:
+    """Make an engine, and note in a file how many seconds that took."""
+    begun = monotonic()
+    engine = make_engine(config)
+    (folder / f"{begun}.load").write_text(str(monotonic() - begun))
+    return engine
+
+
+def without_load(back: Back, folder: Path) -> float:
+    """The seconds of a recovery, less those in which `load_noting` loaded the model again."""
+    notes = sorted(folder.glob("*.load"), key=lambda path: float(path.stem))
+    assert len(notes) > 1
+    return back.seconds - float(notes[-1].read_text())
 
 
 def settings(**values) -> Settings:

@@ -17,6 +17,10 @@ class ModelError(MillstreamError):
     exit_code = 3
 
 
+class TooLargeError(ModelError):
+    """What does not fit into the memory that is free."""
+
+
 class OutputError(MillstreamError):
     """A result that cannot be written: no space, no permission, an unknown container."""
 

@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from millstream import embedded
 from millstream.core.graph import Form, Inputs, Networks, TickGraph
 from millstream.core.rows import Layout
-from millstream.errors import ModelError
+from millstream.errors import TooLargeError
 from millstream.params import ModelConfig
 
 WORKSPACE = 1.75  # times the tensors alive at once: convolutions reorder what they read and write
@@ -36,10 +36,10 @@ GIB = 2**30
 
 
 def check_fits(what: str, needed: float, device: torch.device, cure: str) -> None:
-    """Raise ModelError with the figures where less than `needed` bytes are free on the device."""
+    """Raise TooLargeError with the figures where less than `needed` bytes are free on the device."""
     free = free_bytes(device)
     if needed > free:
-        raise ModelError(f"{what}: needs {needed / GIB:.1f} GiB on {device}, {free / GIB:.1f} GiB are free; {cure}")
+        raise TooLargeError(f"{what}: needs {needed / GIB:.1f} GiB on {device}, {free / GIB:.1f} GiB are free; {cure}")
 
 
 def free_bytes(device: torch.device) -> int:
@@ -51,7 +51,7 @@ def free_bytes(device: torch.device) -> int:
 
 
 def check_model(config: ModelConfig, device: torch.device, dtype: torch.dtype) -> None:
-    """Raise ModelError where the weights of a model that lies here do not fit: in float32 first, then in their numbers.
+    """Raise TooLargeError where the weights of a model that lies here do not fit: in float32, then in their numbers.
 
     Of a model that has yet to be fetched nothing is known, and nothing said.
     """
@@ -63,7 +63,7 @@ def check_model(config: ModelConfig, device: torch.device, dtype: torch.dtype) -
 
 
 def check_tick(networks: Networks, form: Form, inputs: Inputs, weights: int, device: torch.device) -> None:
-    """Raise ModelError where a tick of this form does not fit beside what is there.
+    """Raise TooLargeError where a tick of this form does not fit beside what is there.
 
     `weights` are the bytes that a compiler copies; 0 where none builds. Counting takes about a second, so that what is
     small beside the free memory by any measure is not counted.
@@ -74,7 +74,7 @@ def check_tick(networks: Networks, form: Form, inputs: Inputs, weights: int, dev
 
 
 def check_rows(layout: Layout, picture: int, device: torch.device) -> None:
-    """Raise ModelError where the rows of a stream do not fit, with pictures of so many bytes that enter them."""
+    """Raise TooLargeError where the rows of a stream do not fit, with pictures of so many bytes that enter them."""
     latent = 4 * math.prod(layout.shape)
     needed = latent * (LATENTS * layout.rows + NOISES * layout.stages) + picture * layout.frames
     check_fits("stream", needed, device, SMALLER)

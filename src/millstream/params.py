@@ -168,9 +168,9 @@ class Params(BaseModel):
         if self.t_index is None:
             return self
         if not all(0 <= i < MAX_STAGES for i in self.t_index):
-            raise ValueError(f"t_index must lie in 0..{MAX_STAGES - 1}, for example 0 16 32 45")
+            raise ValueError(f"t_index: must lie in 0..{MAX_STAGES - 1}, for example 0 16 32 45")
         if any(b <= a for a, b in zip(self.t_index, self.t_index[1:], strict=False)):
-            raise ValueError("t_index must increase (0 is the noisiest), for example 0 16 32 45")
+            raise ValueError("t_index: must increase (0 is the noisiest), for example 0 16 32 45")
         return self
 
 

@@ -1,6 +1,6 @@
 """Which models a client may name: the embedded one, the one the server was started with, and those in its folder."""
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from millstream.params import ModelConfig
@@ -40,6 +40,12 @@ class Catalogue:
         places = {name: name for name in own if name} | {EMBEDDED: EMBEDDED}
         found = sorted(self._folder.iterdir()) if self._folder.is_dir() else []
         return places | {path.name: str(path) for path in found if path.is_dir() or path.suffix == WEIGHTS}
+
+
+def without_folders(model: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a model, of each path its last name alone: where things lie on this machine is not for viewers."""
+    short = {field: model[field] and PurePath(model[field]).name for field in PLACES}
+    return model | short | {"lora": [lora | {"path": PurePath(lora["path"]).name} for lora in model["lora"]]}
 
 
 def _look_up(places: dict[str, str], name: str, field: str, id: Id | None) -> str:

@@ -3,9 +3,11 @@
 A decoder reads a picture's size from its header and refuses a large one before it decodes.
 """
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
+from itertools import islice
 from typing import Protocol
 
 import av
@@ -29,6 +31,9 @@ ENDLESS = "100000"  # pictures between two key pictures that the encoder makes b
 _SMOOTH = (  # a reformatter that is kept does this in 1 ms at 512x512; a new one for each picture takes 10
     Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 )
+SCAN, SCANS = b"\xff\xda", 24  # what a scan of a JPEG begins with, and how many one may have: each takes a pass
+SLICES = 64  # that a picture of H.264 may have
+_SLICE = re.compile(b"\0\0\1[" + re.escape(bytes(b for b in range(256) if 1 <= b & 31 <= 5)) + b"]")
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 
 
@@ -82,6 +87,8 @@ class JpegDecoder:
 
     def decode(self, payload: bytes) -> Pixels:
         """Decode to RGB."""
+        if payload.count(SCAN) > SCANS:
+            raise BadInputError(f"payload: a JPEG of more than {SCANS} scans; send a baseline one")
         try:
             with Image.open(BytesIO(payload), formats=["JPEG"]) as picture:
                 _check_size(*picture.size, self._limits)
@@ -162,6 +169,8 @@ class VideoDecoder:
 
     def decode(self, payload: bytes) -> Pixels:
         """Decode to RGB."""
+        if not self._vp8:
+            _check_slices(payload)
         try:
             pictures = self._context.decode(av.Packet(payload))
         except av.FFmpegError:
@@ -182,6 +191,14 @@ class VideoDecoder:
             interpolation=_SMOOTH,
         )
         return rgb.to_ndarray()
+
+
+def _check_slices(payload: bytes) -> None:
+    """Refuse more than one picture: each costs the time of a whole one, and a slice may, in some ten bytes."""
+    slices = islice(_SLICE.finditer(payload), SLICES + 1)
+    firsts = [payload[found.end() : found.end() + 1] >= b"\x80" for found in slices]  # it begins at macroblock 0
+    if sum(firsts) > 1 or len(firsts) > SLICES:
+        raise BadInputError(f"payload: send one picture in each message, of at most {SLICES} slices")
 
 
 def _tag(context: VideoCodecContext, hd: bool) -> None:

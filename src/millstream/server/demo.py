@@ -5,6 +5,7 @@ from threading import Lock
 
 from millstream.media.demo import DemoSource
 from millstream.media.sinks import open_sink
+from millstream.server.recordings import explained
 
 _making = Lock()
 
@@ -14,7 +15,8 @@ def clip(folder: Path) -> Path:
     path = folder / "demo.webm"
     with _making:
         if not path.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
+            with explained(folder):
+                folder.mkdir(parents=True, exist_ok=True)
             source = DemoSource()
             with open_sink(path, source.info) as sink:
                 for frame in source:

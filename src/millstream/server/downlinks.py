@@ -15,27 +15,31 @@ class Downlinks:
         """`encoded` is told the bytes of each encoded picture."""
         self._pool, self._encoded = pool, encoded
         self._fans: dict[CodecName, Fan] = {}
-        self._codecs: dict[Outbox, CodecName] = {}
+        self._readers: dict[Outbox, Fan] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
-        return len(self._codecs)
+        return len(self._readers)
 
     def __iter__(self) -> Iterator[Outbox]:
-        return iter(self._codecs)
+        return iter(self._readers)
 
     def join(self, outbox: Outbox, codec: CodecName, last: Shown | None) -> None:
         """Begin to send to a client."""
-        if codec not in self._fans:
-            self._fans[codec] = Fan(codec, self._pool, self._encoded)
-        self._codecs[outbox] = codec
-        self._fans[codec].join(outbox, last)
+        fan = self._fans.get(codec)
+        if fan is None or fan.failed:
+            fan = self._fans[codec] = Fan(codec, self._pool, self._encoded)
+        self._readers[outbox] = fan
+        fan.join(outbox, last)
 
     def leave(self, outbox: Outbox) -> None:
         """Send no more to a client."""
-        codec = self._codecs.pop(outbox)
-        if not self._fans[codec].leave(outbox):
-            self._end(self._fans.pop(codec))
+        fan = self._readers.pop(outbox)
+        if fan.leave(outbox):
+            return
+        self._end(fan)
+        if self._fans.get(fan.codec) is fan:  # none has taken its place
+            del self._fans[fan.codec]
 
     def put(self, shown: Shown) -> None:
         """Send a result to all."""
@@ -44,21 +48,21 @@ class Downlinks:
 
     def say(self, message: str) -> None:
         """Say the same to all."""
-        for outbox in self._codecs:
+        for outbox in self._readers:
             outbox.say(message)
 
     def forget(self) -> None:
         """Expect no acknowledgements of what was sent."""
-        for outbox in self._codecs:
+        for outbox in self._readers:
             outbox.forget()
 
     def want_key(self, outbox: Outbox) -> None:
         """Send this client a key picture."""
-        self._fans[self._codecs[outbox]].want_key(outbox)
+        self._readers[outbox].want_key(outbox)
 
     def close(self, code: int, reason: str) -> None:
         """Part with all; each leaves by itself."""
-        for outbox in self._codecs:
+        for outbox in self._readers:
             outbox.close(code, reason)
 
     def _end(self, fan: Fan) -> None:

@@ -14,19 +14,17 @@ from millstream.errors import BadInputError
 from millstream.frame import Frame
 from millstream.models import Model, load_model
 from millstream.params import ModelConfig
+from millstream.server.messages import Ticks
 
 
 class WatchedEngine(Engine):
-    """An engine that says how long its ticks take, so that one that never ends is seen.
-
-    `last` is the seconds that the last tick took, with the wait for its turn; 0 before there was one.
-    """
+    """An engine that says how long its ticks take, so that one that never ends is seen."""
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
-        self.last = 0.0
+        self._last = self._ended = 0.0
         self._known: WeakSet[Session] = WeakSet()
-        self._begun: dict[int, float] = {}  # by thread
+        self._begun: dict[int, float] = {}  # by thread, in their order
         self._first: set[int] = set()  # threads in the first tick of a session
 
     def tick(self, entering: Mapping[Session, Sequence[Frame]]) -> dict[Session, list[Frame]]:
@@ -40,17 +38,22 @@ class WatchedEngine(Engine):
             self._known.update(entering)
             return done
         finally:
+            now = monotonic()
+            self._last, self._ended = now - max(begun, self._ended), now
             del self._begun[me]
             self._first.discard(me)
-            self.last = monotonic() - begun
 
     @property
-    def under_way(self) -> float:
-        """Seconds since the longest tick under way began; 0 where there is none."""
-        return max((monotonic() - begun for begun in list(self._begun.values())), default=0.0)
+    def ticks(self) -> Ticks:
+        """The tick under way that came first, since its turn came, for the others wait for theirs; and the last."""
+        waiting = list(self._begun.items())
+        if not waiting:
+            return Ticks(last=self._last)
+        thread, begun = waiting[0]
+        return Ticks(monotonic() - max(begun, self._ended), self._last, thread in self._first)
 
     @property
-    def patient(self) -> bool:
+    def warming(self) -> bool:
         """Whether a session has its first tick, in which a model may load and a library tune itself."""
         return bool(self._first)
 

@@ -40,8 +40,9 @@ class Closing:
 class Outbox:
     """What waits to be sent to one client: its messages, and one picture."""
 
-    def __init__(self, acknowledges: bool = True) -> None:
-        self.acknowledges = acknowledges
+    def __init__(self, acknowledges: bool = True, watches: bool = False) -> None:
+        """`watches`: the client came by a viewer's link, and may do nothing else."""
+        self.acknowledges, self.watches = acknowledges, watches
         self.needs_key = True
         self.missed = False
         self.dropped = 0
@@ -122,6 +123,11 @@ class Fan:
         self._key_at = -KEYS
         self._task = asyncio.create_task(self._run(), name=f"millstream-fan-{codec}")
         self._task.add_done_callback(self._ended)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it encodes no more; its clients are parted with."""
+        return self._task.done()
 
     def put(self, shown: Shown) -> None:
         """Leave a result; one that is not encoded yet gives way."""

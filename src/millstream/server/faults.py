@@ -9,17 +9,19 @@ from typing import Any, NoReturn
 
 import torch
 
+from millstream.errors import TooLargeError
 from millstream.server.messages import FAULT, OUT_OF_MEMORY
 
 WORDS = "not enough memory", "can't allocate memory", "out of memory"  # all that PyTorch's allocators say, but for CUDA
 
 
 def out_of_memory(error: BaseException | None) -> bool:
-    """Whether it is for lack of memory, on the processor or on a device; or its cause is."""
+    """Whether it is for lack of memory, on the processor or on a device, met or foreseen; or its cause is."""
     if error is None:
         return False
     said = isinstance(error, RuntimeError) and any(words in str(error) for words in WORDS)
-    return said or isinstance(error, MemoryError | torch.OutOfMemoryError) or out_of_memory(error.__cause__)
+    short = isinstance(error, MemoryError | torch.OutOfMemoryError | TooLargeError)
+    return said or short or out_of_memory(error.__cause__)
 
 
 def die(error: BaseException) -> NoReturn:

@@ -15,19 +15,23 @@ def schemas() -> dict[str, Any]:
     return {section: schema.model_json_schema() for section, schema in SCHEMAS.items()}
 
 
-def welcome(session: Session, viewers: str | None) -> dict[str, Any]:
-    """The fields of `welcome` that say what the session is; `viewers` is the token for a viewer's link."""
+def welcome(session: Session, viewers: str | None, watches: bool) -> dict[str, Any]:
+    """The fields of `welcome` that say what the session is.
+
+    `viewers` is the token for a viewer's link; `watches`: who is greeted came by such a one.
+    """
     config = session.settings.config
     return {
         "session": session.id,
         **({"viewers": viewers} if viewers else {}),
         "size": [config.width, config.height],
-        "settings": session.settings_shown(),
+        "settings": session.settings_shown(watches),
         "schema": schemas(),
         "limits": asdict(session.limits),
         "version": session.version,
         "device": session.device,
         "backend": config.backend,
+        "recording": session.recording is not None,
     }
 
 

@@ -1,6 +1,7 @@
 """All sessions of a server: who is admitted, what the engine tells whom, and when a session ends."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from millstream.server.watch import Limits as EngineLimits
 if TYPE_CHECKING:  # torch
     from millstream.server.engines import Make
 
+LOG = logging.getLogger(__name__)
 TO_COMPLETE = 5.0  # seconds that a recording may take to be completed
 BEAT = 1.0  # seconds between two looks at all sessions
 FULL, UNKNOWN, BUSY = 503, 404, 409
@@ -166,8 +168,10 @@ class House:
             self.tally.bytes_out += figures.bytes_out
             session.close(code, reason)
 
-    def record(self, session: Session) -> asyncio.Future[Kept]:
+    async def record(self, session: Session) -> asyncio.Future[Kept]:
         """Begin a recording; the future is done when it is a file, or raises OutputError. Raises MillstreamError."""
+        path = await self._loop.run_in_executor(self.shared.pool, self._shelf.new)
+        self.get(session.id)  # unless it has ended meanwhile
         if session.recording:
             raise RefusedError(BUSY, "it is recording already; end that recording first")
         kept: asyncio.Future[Kept] = self._loop.create_future()
@@ -184,7 +188,7 @@ class House:
             if not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(complete, result)
 
-        session.recording = Recording(self._shelf, self.limits.recording_seconds, written)
+        session.recording = Recording(self._shelf, path, self.limits.recording_seconds, written)
         session.recorded = kept
         session.tell("event", name="recording")
         return kept
@@ -213,7 +217,10 @@ class House:
         while True:
             await asyncio.sleep(BEAT)
             for session in list(self.sessions.values()):
-                self._look_after(session)
+                try:
+                    self._look_after(session)
+                except Exception:  # the others are looked after all the same
+                    LOG.exception("a session cannot be looked after")
 
     def _look_after(self, session: Session) -> None:
         if reason := session.ends:

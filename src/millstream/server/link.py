@@ -37,7 +37,7 @@ class Link:
 
         `models` and `make` are the worker's (see Engines); `make` goes to its process by pickle.
 
-        Raises OSError or EOFError where no process can be started.
+        Raises OSError or EOFError where no process can be started, RuntimeError where no thread can.
         """
         self.began = monotonic()
         self._outgoing, self._deliver, self._ended = outgoing, deliver, ended
@@ -59,8 +59,15 @@ class Link:
             Thread(target=pump, args=(outgoing, self._connection), daemon=True, name="millstream-to-worker"),
             Thread(target=self._read, daemon=True, name="millstream-from-worker"),
         ]
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except BaseException:
+            self.kill()
+            self._process.join()
+            self._connection.close()
+            self._folder.cleanup()
+            raise
 
     def kill(self) -> None:
         """End the process at once, whatever it does, with the compilers that it has started."""

@@ -21,12 +21,16 @@ OPENING = 0  # in place of a request's number: the opening of a session
 
 @dataclass(frozen=True)
 class Open:
-    """Open a session, whose parameters have this version; `lighter` times a step down in size, or in steps."""
+    """Open a session, whose parameters have this version; `lighter` times a step down in size, or in steps.
+
+    `again`: a worker that had it was lost, and it goes further down where it still does not fit.
+    """
 
     sid: str
     settings: Settings
     version: int = 1
     lighter: int = 0
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,14 +144,25 @@ class Stats:
 
 
 @dataclass(frozen=True)
-class Beat:
-    """A sign of life. Of the tick under way, and of the last one before, the seconds they took; 0 for none.
+class Ticks:
+    """Of an engine's tick under way, and of the last one before, the seconds they took; 0 for none.
 
-    `patient`: the worker does what may take long, such as loading a model, building a graph or a session's first tick.
+    `patient`: it is the first of a session, which may take long.
     """
 
-    tick: float = 0.0
+    under_way: float = 0.0
     last: float = 0.0
+    patient: bool = False
+
+
+@dataclass(frozen=True)
+class Beat:
+    """A sign of life, with the ticks of each engine.
+
+    `patient`: the worker does what may keep it silent, such as loading a model, building a graph or a first tick.
+    """
+
+    engines: tuple[Ticks, ...] = ()
     patient: bool = True
 
 

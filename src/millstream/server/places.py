@@ -138,7 +138,7 @@ class Places:
             self.mail = Mail()
             for sid, place in self._places.items():
                 place.opened, place.pending = False, {}
-                self.mail.put(Open(sid, place.settings, place.version, place.lighter))
+                self.mail.put(Open(sid, place.settings, place.version, place.lighter, again=True))
             return [Refused(command.sid, command.request, AGAIN) for command in unanswered]
 
     def clear(self) -> None:

@@ -3,11 +3,13 @@
 import re
 import unicodedata
 from pathlib import Path
+from secrets import token_hex
 
 import yaml
 
 from millstream.errors import BadInputError, OutputError
 from millstream.params import Settings, load_preset
+from millstream.server.recordings import explained
 
 MAX_NAME = 48
 NAME = re.compile(rf"[a-z0-9](?:[a-z0-9-]{{0,{MAX_NAME - 1}}})", re.ASCII)
@@ -29,20 +31,29 @@ class Presets:
         return load_preset(self._find(name))
 
     def save(self, title: str, settings: Settings) -> str:
-        """Write one, over another of the same name; give the name that the title has become."""
+        """Write one, over another of the same name; give the name that the title has become. Raises OutputError."""
         name = name_of(title)
         if name not in self.names() and len(self.names()) >= self._most:
             raise OutputError(f"there are {self._most} presets; delete one first")
-        self._folder.mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(settings.model_dump(mode="json", exclude_unset=True), sort_keys=False, allow_unicode=True)
-        part = self._folder / f".{name}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(self._folder / f"{name}.yaml")
+        with explained(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._write(name, text)
         return name
 
     def delete(self, name: str) -> None:
-        """Remove one. Raises BadInputError."""
-        self._find(name).unlink()
+        """Remove one. Raises BadInputError, or OutputError where it cannot be removed."""
+        with explained(self._folder):
+            self._find(name).unlink(missing_ok=True)
+
+    def _write(self, name: str, text: str) -> None:
+        """Under a name of its own first, for another may be saved as the same at this moment."""
+        part = self._folder / f".{name}-{token_hex(4)}.part"
+        try:
+            part.write_text(text, encoding="utf-8")
+            part.replace(self._folder / f"{name}.yaml")
+        finally:
+            part.unlink(missing_ok=True)
 
     def _find(self, name: str) -> Path:
         if name not in self.names():

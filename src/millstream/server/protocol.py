@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from millstream.errors import BadInputError
+from millstream.params import ModelConfig, Params, StreamConfig
 
 VERSION = 1
 PATH = "/api/v1/live"
@@ -26,6 +27,7 @@ CODECS: tuple[CodecName, ...] = get_args(CodecName)  # the place is the number o
 BAD, IDLE, FLOOD, REPLACED = 4000, 4001, 4002, 4003  # close codes
 GONE, BROKEN = 1001, 1011
 MAX_SEQUENCE = 2**32 - 1
+FIELDS = {*Params.model_fields, *StreamConfig.model_fields, *ModelConfig.model_fields}
 
 
 class ProtocolError(BadInputError):
@@ -171,6 +173,8 @@ def parse(text: str, most: int) -> AnyMessage:
         value = from_json(text, allow_inf_nan=False)
     except ValueError:
         raise ProtocolError("not JSON: send an object with `v`, `type` and its fields", "message") from None
+    if not isinstance(value, dict):
+        raise ProtocolError("no object: send one with `v`, `type` and its fields", "message")
     try:
         return MESSAGES.validate_python(value)
     except ValidationError as error:
@@ -181,12 +185,20 @@ def fault_of(error: ValidationError, id: Id | None = None) -> ProtocolError:
     """The first fault that a schema found, in one line that names the field."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "union_tag_invalid":
-        return ProtocolError("type: unknown; see docs/protocol.md", "type", id)
+    if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return ProtocolError("type: unknown or missing; see docs/protocol.md", "type", id)
+    if not first["loc"]:  # of several fields together; the message begins with one
+        return ProtocolError(message, field_of(message), id)
     place = first["loc"][1:] if first["loc"] and first["loc"][0] in TYPES else first["loc"]
     names = [part for part in place if isinstance(part, str) and part.isidentifier()]
     field = names[0][:80] if names else None
     return ProtocolError(f"{'.'.join(names)[:80]}: {message}" if field else message, field, id)
+
+
+def field_of(message: str) -> str | None:
+    """The field of the settings that a message begins with, if it does."""
+    field = message.partition(":")[0]
+    return field if field in FIELDS else None
 
 
 TYPES = {get_args(kind.model_fields["type"].annotation)[0] for kind in get_args(AnyMessage)}
@@ -197,8 +209,8 @@ def say(type: str, **fields: Any) -> str:
     return json.dumps({"v": VERSION, "type": type} | fields)
 
 
-def _id_of(value: Any) -> Id | None:
-    found = value.get("id") if isinstance(value, dict) else None
+def _id_of(value: dict[str, Any]) -> Id | None:
+    found = value.get("id")
     if isinstance(found, str):
         return found[:64]
     return found if isinstance(found, int) and 0 <= found <= 2**53 else None

@@ -5,11 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from millstream.params import ModelConfig, Params, StreamConfig
 from millstream.server.fan import Outbox
-from millstream.server.protocol import Id, ProtocolError, fault_of, say
-
-FIELDS = {*Params.model_fields, *StreamConfig.model_fields, *ModelConfig.model_fields}
+from millstream.server.protocol import Id, ProtocolError, fault_of, field_of, say
 
 
 @dataclass(frozen=True)
@@ -46,8 +43,8 @@ class Requests:
 
 def refuse(asked: Asked, message: str) -> None:
     """Tell who asked why it was not done, and the field where the message begins with one."""
-    field = message.partition(":")[0]
-    asked.outbox.say(say("error", id=asked.id, message=message, **({"field": field} if field in FIELDS else {})))
+    field = field_of(message)
+    asked.outbox.say(say("error", id=asked.id, message=message, **({"field": field} if field else {})))
 
 
 def check_fields(schema: type[BaseModel], present: BaseModel, changes: dict[str, Any], id: Id | None = None) -> None:

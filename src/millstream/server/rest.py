@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field
+from starlette.types import Receive, Scope, Send
 
 from millstream.params import ModelConfig, Settings
 from millstream.server import demo
@@ -15,13 +16,15 @@ from millstream.server.fan import Closing, Outbox
 from millstream.server.greeting import schemas
 from millstream.server.house import RefusedError
 from millstream.server.protocol import GONE, MESSAGES
-from millstream.server.recordings import Kept, Kind, Shelf, snapshot
+from millstream.server.recordings import Kept, Kind, snapshot
+from millstream.server.security import WATCHES
 from millstream.server.services import Services
 from millstream.server.sessions import Session
 
 T = TypeVar("T")
 BOUNDARY = "millstream"
 PATIENCE = 10.0  # seconds that a recording may take to be completed
+LATE = 504
 
 
 class SessionInfo(BaseModel):
@@ -106,7 +109,7 @@ async def schema() -> Schemas:
 @router.get("/models")
 async def models(own: Own) -> Names:
     """What `change` may name as model, the server's own first."""
-    return Names(names=own.house.shared.catalogue.names())
+    return Names(names=await _beside(own, own.house.shared.catalogue.names))
 
 
 @router.get("/demo.webm")
@@ -153,15 +156,15 @@ async def open_session(own: Own, settings: Settings | None = None) -> SessionInf
     if "model" not in wanted.model_fields_set:
         wanted = wanted.model_copy(update={"model": own.house.defaults.model})
     elif settings is not None:
-        found = own.house.shared.catalogue.resolve(wanted.model.model_dump(exclude_unset=True))
+        found = await _beside(own, own.house.shared.catalogue.resolve, wanted.model.model_dump(exclude_unset=True))
         wanted = wanted.model_copy(update={"model": ModelConfig.model_validate(found)})
     return _info(own.house.create(wanted))
 
 
 @router.get("/sessions/{session}")
-async def session_info(session: TheSession) -> SessionInfo:
+async def session_info(session: TheSession, request: Request) -> SessionInfo:
     """One session."""
-    return _info(session)
+    return _info(session, watches=WATCHES in request.scope)
 
 
 @router.delete("/sessions/{session}")
@@ -185,8 +188,7 @@ async def stream(session: TheSession) -> StreamingResponse:
     """All results, as a browser or OBS shows them in place of a picture."""
     if session.full:
         raise RefusedError(503, "this session has as many viewers as it may have; try again later")
-    kind = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
-    return StreamingResponse(_parts(session), media_type=kind)
+    return _Stream(session)
 
 
 @router.post("/sessions/{session}/snapshots", status_code=201)
@@ -200,17 +202,22 @@ async def take_snapshot(session: TheSession, own: Own) -> FileInfo:
 @router.post("/sessions/{session}/recordings", status_code=201)
 async def record(session: TheSession, own: Own) -> Done:
     """Begin a recording."""
-    own.house.record(session).add_done_callback(asyncio.Future.exception)  # DELETE tells it, if anyone asks
+    recorded = await own.house.record(session)
+    recorded.add_done_callback(asyncio.Future.exception)  # DELETE tells it, if anyone asks
     return Done()
 
 
-@router.delete("/sessions/{session}/recordings")
+@router.delete("/sessions/{session}/recordings", responses={LATE: {"model": Problem}})
 async def stop_recording(session: TheSession, own: Own) -> FileInfo:
     """End the recording; the answer comes when the file is complete."""
     if session.recording is None or session.recorded is None:
         raise RefusedError(404, "it is not recording")
     session.recording.stop()
-    return _file(await asyncio.wait_for(asyncio.shield(session.recorded), PATIENCE))
+    try:
+        return _file(await asyncio.wait_for(asyncio.shield(session.recorded), PATIENCE))
+    except TimeoutError:
+        message = "the file is not complete yet; when it is, it stands in the list of recordings"
+        raise RefusedError(LATE, message) from None
 
 
 @router.get("/recordings")
@@ -222,7 +229,7 @@ async def recordings(own: Own) -> list[FileInfo]:
 @router.get("/recordings/{name}")
 async def recording(name: str, own: Own) -> FileResponse:
     """One recording."""
-    return _download(own.shelves["recording"], name, "video/mp4")
+    return await _download(own, "recording", name, "video/mp4")
 
 
 @router.get("/snapshots")
@@ -234,26 +241,37 @@ async def snapshots(own: Own) -> list[FileInfo]:
 @router.get("/snapshots/{name}")
 async def snapshot_file(name: str, own: Own) -> FileResponse:
     """One snapshot."""
-    return _download(own.shelves["snapshot"], name, "image/png")
+    return await _download(own, "snapshot", name, "image/png")
 
 
-async def _parts(session: Session) -> AsyncIterator[bytes]:
-    outbox = Outbox(acknowledges=False)
-    session.join(outbox, "jpeg")
-    try:
-        while not isinstance(item := await outbox.take(), Closing):
-            if not isinstance(item, str):
-                head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(item.payload)}\r\n\r\n"
-                yield head.encode() + item.payload + b"\r\n"
-    finally:
-        session.leave(outbox, for_good=False)
+class _Stream(StreamingResponse):
+    """JPEG pictures one after the other, for a client that has its place from here on."""
+
+    def __init__(self, session: Session) -> None:
+        self._session, self._outbox = session, Outbox(acknowledges=False)
+        session.join(self._outbox, "jpeg")
+        super().__init__(_parts(self._outbox), media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY}")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until one of both ends it, which may be before the first picture."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._session.leave(self._outbox, for_good=False)
 
 
-def _info(session: Session) -> SessionInfo:
+async def _parts(outbox: Outbox) -> AsyncIterator[bytes]:
+    while not isinstance(item := await outbox.take(), Closing):
+        if not isinstance(item, str):
+            head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(item.payload)}\r\n\r\n"
+            yield head.encode() + item.payload + b"\r\n"
+
+
+def _info(session: Session, watches: bool = False) -> SessionInfo:
     return SessionInfo(
         id=session.id,
         opened=session.opened.is_set(),
-        settings=session.settings,
+        settings=Settings.model_validate(session.settings_shown(watches)),
         version=session.version,
         device=session.device,
         clients=len(session.watchers),
@@ -267,8 +285,8 @@ def _file(kept: Kept) -> FileInfo:
     return FileInfo(kind=kept.kind, name=kept.name, url=url, bytes=kept.bytes, seconds=kept.seconds)
 
 
-def _download(shelf: Shelf, name: str, kind: str) -> FileResponse:
-    return FileResponse(shelf.find(name), media_type=kind, filename=name)
+async def _download(own: Services, kind: Kind, name: str, media_type: str) -> FileResponse:
+    return FileResponse(await _beside(own, own.shelves[kind].find, name), media_type=media_type, filename=name)
 
 
 async def _beside(own: Services, work: Callable[..., T], *args: Any) -> T:

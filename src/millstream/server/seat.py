@@ -101,9 +101,8 @@ class Seat:
 
     def _open(self, command: Open) -> None:
         engine = self._engines.get(self._model)
-        settings = lighter(command.settings, engine.model, command.lighter)
+        settings, session = _open_lighter(command, engine)
         given_up = traded(command.settings, settings, engine.model)
-        session = engine.open(settings.config, settings.params, command.version)
         self._config = settings.config
         self._live = live = Live(engine, session)
         device = str(engine.model.device)
@@ -170,4 +169,18 @@ class Seat:
             self._live.close()
             self._live = None
         self._commands.shutdown(wait=False)
+        free()
+
+
+def _open_lighter(command: Open, engine: Engine) -> tuple[Settings, Session]:
+    """Open the session as light as asked; one that is opened again goes down until it fits, or has nothing to give."""
+    settings = lighter(command.settings, engine.model, command.lighter)
+    while True:
+        try:
+            return settings, engine.open(settings.config, settings.params, command.version)
+        except (MillstreamError, RuntimeError, MemoryError) as error:
+            smaller = lighter(settings, engine.model)
+            if smaller == settings or not (command.again and out_of_memory(error)):
+                raise
+        settings = smaller
         free()

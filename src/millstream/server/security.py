@@ -64,7 +64,7 @@ class Guard:
         if refusal is None:
             await self._app(scope, receive, locked)
         elif scope["type"] == "websocket":
-            await deny(WebSocket(scope, receive, send), refusal)
+            await deny(WebSocket(scope, receive, locked), refusal)
         else:
             await refusal(scope, receive, locked)
 
@@ -109,7 +109,7 @@ class Guard:
         """A `send` that adds the security headers, and on a page that was opened with the token its cookie."""
 
         async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS | {"Content-Security-Policy": self._policy(connection)})
                 headers.setdefault("Cache-Control", "no-store")

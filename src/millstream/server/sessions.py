@@ -11,7 +11,7 @@ from typing import Any
 from millstream.frame import Frame
 from millstream.params import ModelConfig, Params, Settings, StreamConfig
 from millstream.server import messages
-from millstream.server.catalogue import Catalogue
+from millstream.server.catalogue import Catalogue, without_folders
 from millstream.server.downlinks import Downlinks
 from millstream.server.fan import Outbox, Shown
 from millstream.server.figures import Figures
@@ -29,7 +29,7 @@ from millstream.server.protocol import (
     say,
 )
 from millstream.server.recordings import Kept, Recording
-from millstream.server.requests import Requests, check_fields, refuse
+from millstream.server.requests import Asked, Requests, check_fields, refuse
 from millstream.server.supervisor import Supervisor
 from millstream.server.uplink import Uplink
 
@@ -55,6 +55,7 @@ class Session:
         self.controller: Outbox | None = None
         self.figures = Figures()
         self.watchers = Downlinks(shared.pool, self.figures.encoded)
+        self._cut_off = False  # whether a controller has left without a word and may come back
         self._expected = 0  # connections that were admitted and have not joined
         self._grace = self.limits.grace
         self.last: Shown | None = None
@@ -104,8 +105,13 @@ class Session:
         self.watchers.join(outbox, codec, self.last)
 
     def leave(self, outbox: Outbox, for_good: bool) -> None:
-        """Send no more to a client; the session waits for a while, unless it was the last and leaves for good."""
-        self._await_return(for_good)
+        """Send no more to a client; the session waits for a while, unless the last one leaves for good.
+
+        A viewer's leave does not end the wait for a controller that was cut off.
+        """
+        if outbox is self.controller:
+            self._cut_off = not for_good
+        self._await_return(for_good and not self._cut_off)
         self.watchers.leave(outbox)
         if outbox is self.controller:
             self.controller = None
@@ -117,7 +123,7 @@ class Session:
 
         `codec` is what it sends, None where it sends no pictures.
         """
-        before, self.controller = self.controller, outbox
+        before, self.controller, self._cut_off = self.controller, outbox, False
         self._end_uplink()
         if before is not None and before is not outbox:
             before.say(say("event", name="viewer", message="another client has taken over"))
@@ -192,12 +198,17 @@ class Session:
         number = self._requests.ask(outbox, wanted.id)
         self._engine.set(self.id, number, wanted.params, wanted.in_flight)
 
-    def change(self, outbox: Outbox, wanted: Change) -> None:
+    async def change(self, outbox: Outbox, wanted: Change) -> None:
         """Change model or configuration; answered when the new one is shown. Raises ProtocolError."""
         check_fields(ModelConfig, self.settings.model, wanted.model or {}, wanted.id)
         check_fields(StreamConfig, self.settings.config, wanted.config, wanted.id)
-        model = self._shared.catalogue.resolve(wanted.model, wanted.id) if wanted.model else None
+        model = await self._resolve(wanted) if wanted.model else None
         self._engine.change(self.id, self._requests.ask(outbox, wanted.id), model, wanted.config)
+
+    async def _resolve(self, wanted: Change) -> dict[str, Any]:
+        """Paths in place of the names; in the pool, for it looks into a folder."""
+        loop, shared = asyncio.get_running_loop(), self._shared
+        return await loop.run_in_executor(shared.pool, shared.catalogue.resolve, wanted.model or {}, wanted.id)
 
     # What the engine tells
 
@@ -232,15 +243,17 @@ class Session:
         self.opened.set()
         self._settle(event)
         if again:
-            self.tell("ack", rev=self.version, **self.settings_shown(), traded=event.traded)
+            self._tell_settings(None, traded=event.traded)
 
     def _answered(self, event: messages.Answered) -> None:
         self._settle(event)
         self.reset()
-        asked = self._requests.close(event.request)
+        self._tell_settings(self._requests.close(event.request), rebuilt=event.rebuilt)
+
+    def _tell_settings(self, asked: Asked | None, **fields: Any) -> None:
         for outbox in self.watchers:
             own = {"id": asked.id} if asked and asked.outbox is outbox else {}
-            outbox.say(say("ack", **own, rev=self.version, **self.settings_shown(), rebuilt=event.rebuilt))
+            outbox.say(say("ack", **own, rev=self.version, **self.settings_shown(outbox.watches), **fields))
 
     def _refused(self, event: messages.Refused) -> None:
         if event.request == messages.OPENING:
@@ -264,9 +277,10 @@ class Session:
         if self._uplink:
             self._uplink.reshape(event.config)
 
-    def settings_shown(self) -> dict[str, Any]:
-        """Model, configuration and parameters, as JSON."""
-        return self.settings.model_dump(mode="json")
+    def settings_shown(self, watches: bool) -> dict[str, Any]:
+        """Model, configuration and parameters, as JSON; `watches`: for who may only watch, without folders."""
+        shown = self.settings.model_dump(mode="json")
+        return shown | {"model": without_folders(shown["model"])} if watches else shown
 
     def _await_return(self, for_good: bool = False) -> None:
         """Wait for somebody from now on; where nothing was shown there is nothing to come back to."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from time import monotonic
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from millstream.errors import MillstreamError
 from millstream.server.fan import Closing, Outbox
 from millstream.server.greeting import choose, welcome
+from millstream.server.hearing import Hearing
 from millstream.server.house import RefusedError
 from millstream.server.protocol import (
     BAD,
@@ -71,14 +73,13 @@ class Conversation:
 
     def __init__(self, websocket: WebSocket, session: Session, own: Services) -> None:
         self._websocket, self._session, self._own = websocket, session, own
+        self._hearing = Hearing(websocket)
         self._house, self._shelves, self._limits = own.house, own.shelves, own.house.limits
-        self._watches = WATCHES in websocket.scope  # and may not control
-        self._outbox = Outbox()
+        self._outbox = Outbox(watches=WATCHES in websocket.scope)
         self._throttle = Throttle(self._limits.messages, monotonic())
         self._faults = 0
         self._gone = False
         self._sends: CodecName | None = None
-        self._stop_id: Id | None = None
         self._aside: set[asyncio.Task[None]] = set()
 
     @property
@@ -92,11 +93,9 @@ class Conversation:
                 hello = await self._hear_hello()
             receives = choose(hello.receive, "receive")
             self._sends = choose(hello.send, "send") if hello.send else None
+            await self._wait_for_engine()
         except (ProtocolError, TimeoutError) as error:
             return await self._refuse(BAD, str(error) or "say hello first")
-        if not self._session.opened.is_set():
-            await self._websocket.send_text(say("building", what="the model is loaded"))
-        await self._session.opened.wait()
         if self._session.refusal:
             return await self._refuse(BROKEN, self._session.refusal)
         self._enter(role, receives)
@@ -117,9 +116,8 @@ class Conversation:
                 raise error
 
     def _enter(self, role: str, receives: CodecName) -> None:
-        self._outbox.say(
-            say("welcome", role=role, send=self._sends, receive=receives, **welcome(self._session, self._viewers()))
-        )
+        greeting = welcome(self._session, self._viewers(), self._outbox.watches)
+        self._outbox.say(say("welcome", role=role, send=self._sends, receive=receives, **greeting))
         self._session.join(self._outbox, receives)
         if role == "control":
             self._session.take(self._outbox, self._sends)
@@ -129,16 +127,19 @@ class Conversation:
     def _viewers(self) -> str | None:
         """The token for a viewer's link: for all but those who came by one."""
         token = self._own.token
-        return viewer_token(token, self._session.id) if token and not self._watches else None
+        return viewer_token(token, self._session.id) if token and not self._outbox.watches else None
 
     async def _hear_hello(self) -> Hello:
-        message = await self._websocket.receive()
-        if message["type"] == "websocket.disconnect":
-            raise WebSocketDisconnect
+        message = await self._hearing.next()
         hello = parse(message.get("text") or "", self._limits.message)
         if not isinstance(hello, Hello):
             raise ProtocolError("type: say hello first", "type")
         return hello
+
+    async def _wait_for_engine(self) -> None:
+        if not self._session.opened.is_set():
+            await self._websocket.send_text(say("building", what="the model is loaded"))
+            await self._hearing.until(self._session.opened)
 
     async def _refuse(self, code: int, reason: str) -> Literal[False]:
         await self._websocket.send_text(say("error", message=reason))
@@ -162,9 +163,7 @@ class Conversation:
 
     async def _listen(self) -> None:
         while True:
-            message = await self._websocket.receive()
-            if message["type"] == "websocket.disconnect":
-                return
+            message = await self._hearing.next()
             await self._slow_down()
             try:
                 if await self._hear(message):
@@ -178,7 +177,7 @@ class Conversation:
         if message.get("bytes") is not None:
             await self._session.submit(self._outbox, unpack(message["bytes"]))
             return False
-        return self._heed(parse(message["text"], self._limits.message))
+        return await self._heed(parse(message["text"], self._limits.message))
 
     async def _slow_down(self) -> None:
         delay = self._throttle.delay(monotonic())
@@ -195,7 +194,7 @@ class Conversation:
         if self._faults >= self._limits.bad_messages:
             self._outbox.close(BAD, "too many faults in a row")
 
-    def _heed(self, message: AnyMessage) -> bool:
+    async def _heed(self, message: AnyMessage) -> bool:
         match message:
             case Ack():
                 self._session.acknowledged(self._outbox, message)
@@ -208,16 +207,17 @@ class Conversation:
             case Hello():
                 raise ProtocolError("type: hello has been said", "type")
             case _:
-                self._steer(message)
+                await self._steer(message)
         return self._gone
 
     def _take(self) -> None:
-        if self._watches:
-            raise ProtocolError("this link shows the stream; open the address that the server printed to control it")
+        if self._outbox.watches:
+            message = "this link shows the stream; open the address that the server printed to control it"
+            raise ProtocolError(message, "role")
         self._outbox.say(say("event", name="control"))
         self._session.take(self._outbox, self._sends)
 
-    def _steer(self, message: Set | Change | Record | Snapshot | Reset) -> None:
+    async def _steer(self, message: Set | Change | Record | Snapshot | Reset) -> None:
         if not self._controls:
             id = None if isinstance(message, Reset) else message.id
             raise ProtocolError("only the controller does that; `take` control first", "role", id)
@@ -226,9 +226,9 @@ class Conversation:
             case Set():
                 self._session.set(self._outbox, message)
             case Change():
-                self._session.change(self._outbox, message)
+                await self._session.change(self._outbox, message)
             case Record():
-                self._record(message)
+                await self._record(message)
             case Snapshot():
                 self._beside(self._snapshot(message.id))
             case Reset():
@@ -236,31 +236,31 @@ class Conversation:
 
     # Files
 
-    def _record(self, message: Record) -> None:
-        recording = self._session.recording
+    async def _record(self, message: Record) -> None:
+        recording, recorded = self._session.recording, self._session.recorded
         if message.on:
-            self._begin_recording(message.id)
-        elif recording is None:
+            await self._begin_recording(message.id)
+        elif recording is None or recorded is None:
             raise ProtocolError("on: it is not recording", "on", message.id)
         else:
-            self._stop_id = message.id
+            recorded.remove_done_callback(self._recorded)  # which tells of an end that nobody here has asked for
+            recorded.add_done_callback(partial(self._recorded, id=message.id))
             recording.stop()
 
-    def _begin_recording(self, id: Id) -> None:
+    async def _begin_recording(self, id: Id) -> None:
         try:
-            kept = self._house.record(self._session)
+            kept = await self._house.record(self._session)
         except MillstreamError as error:
             raise ProtocolError(str(error), "on", id) from None
-        self._stop_id = None
         kept.add_done_callback(self._recorded)
         self._outbox.say(say("ack", id=id, rev=self._session.version))
 
-    def _recorded(self, kept: asyncio.Future[Kept]) -> None:
+    def _recorded(self, kept: asyncio.Future[Kept], id: Id | None = None) -> None:
         error = kept.exception()
         if error is None:
-            self._hand_over(kept.result(), self._stop_id)
+            self._hand_over(kept.result(), id)
         else:
-            self._fail(str(error), self._stop_id)
+            self._fail(str(error), id)
 
     async def _snapshot(self, id: Id) -> None:
         loop, shown = asyncio.get_running_loop(), self._session.last

@@ -1,5 +1,6 @@
 """The engine's supervisor: one worker process, watched, and replaced by a fresh one when it is lost."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Thread
@@ -33,6 +34,7 @@ from millstream.server.watch import Limits, Watch
 if TYPE_CHECKING:  # torch
     from millstream.server.engines import Make
 
+LOG = logging.getLogger(__name__)
 WATCH = 0.25  # seconds between two looks at a worker that says nothing
 WHY = {"died": "it ended by a fault", "hung": "it did not answer any more", "memory": "memory did not suffice"}
 
@@ -121,10 +123,24 @@ class Supervisor:
     def _run(self) -> None:
         try:
             while not self._stopping:
-                self._turn()
+                self._guarded_turn()
         finally:
-            if self._link is not None:
-                self._link.end(self.limits.stop)
+            self._part()
+
+    def _guarded_turn(self) -> None:
+        try:
+            self._turn()
+        except Exception as error:
+            LOG.exception("the engine's supervisor has a fault")
+            self._part()
+            self._fail(f"the engine was ended by a fault of the server ({error}); see its log, and open it again")
+
+    def _part(self) -> None:
+        """End the worker, if there is one; nobody has lost it."""
+        if self._link is not None:
+            link, self._link = self._link, None
+            link.end(self.limits.stop)
+            self._incoming.withdraw(lambda message: isinstance(message, Ended))
 
     def _turn(self) -> None:
         if self._link is None and not self._failed:
@@ -177,6 +193,7 @@ class Supervisor:
     def _bury(self) -> None:
         """Clear away a worker that has ended, and find out why it did."""
         assert self._link is not None
+        self._lost_at = self._lost_at or monotonic()
         lived = monotonic() - self._link.began
         code = self._link.end(self.limits.stop)
         self._link = None
@@ -194,12 +211,13 @@ class Supervisor:
             self._give_up(reason)
 
     def _give_up(self, reason: Reason) -> None:
-        """End all sessions; a new one tries again."""
-        times, self._restarts, self._lost_at, self._failed = self._restarts, 0, None, True
-        self._places.clear()
-        self._tell(
-            Failed(
-                f"the engine was lost {times} times in a row, at last because {WHY[reason]}; "
-                "open it again with other settings, or see the server's log"
-            )
+        self._fail(
+            f"the engine was lost {self._restarts} times in a row, at last because {WHY[reason]}; "
+            "open it again with other settings, or see the server's log"
         )
+
+    def _fail(self, message: str) -> None:
+        """End all sessions; a new one tries again."""
+        self._restarts, self._lost_at, self._failed = 0, None, True
+        self._places.clear()
+        self._tell(Failed(message))

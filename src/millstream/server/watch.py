@@ -18,7 +18,7 @@ class Limits:
     hang: float = 5.0
     """A tick that takes longer, and much longer than the one before, has hung; so has a worker silent for so long."""
     load: float = 300.0
-    """The same while a model is loaded, a graph built, or a session has its first tick."""
+    """The same for a session's first tick; and for silence while there is one, a model is loaded or a graph built."""
     stop: float = 3.0
     """After which a worker that is to end is ended by force."""
     restarts: int = 5
@@ -49,10 +49,15 @@ class Watch:
             self._beat, self.up = message, True
 
     def hangs(self) -> bool:
-        """Whether it is silent, or in one tick, for longer than it should be."""
-        beat, limits = self._beat, self._limits
-        patience = limits.load if beat.patient else max(limits.hang, SLOW * beat.last)
-        return max(monotonic() - self._heard, beat.tick) > patience
+        """Whether it is silent, or an engine in one tick, for longer than it should be."""
+        slowest = max((ticks.last for ticks in self._beat.engines), default=0.0)
+        silent = monotonic() - self._heard > self._patience(slowest, self._beat.patient)
+        return silent or any(
+            ticks.under_way > self._patience(ticks.last, ticks.patient) for ticks in self._beat.engines
+        )
+
+    def _patience(self, last: float, patient: bool) -> float:
+        return self._limits.load if patient else max(self._limits.hang, SLOW * last)
 
     def out_of_memory(self, code: int | None) -> bool:
         """Whether an exit code tells of lack of memory: its own, or that the system killed it for that."""

@@ -63,9 +63,8 @@ class Worker:
     def _beat(self) -> Beat:
         engines, seats = self._engines.all(), list(self._seats.values())
         return Beat(
-            tick=max((engine.under_way for engine in engines), default=0.0),
-            last=max((engine.last for engine in engines), default=0.0),
-            patient=any(engine.patient for engine in engines) or any(seat.patient for seat in seats),
+            engines=tuple(engine.ticks for engine in engines),
+            patient=any(engine.warming for engine in engines) or any(seat.patient for seat in seats),
         )
 
 
