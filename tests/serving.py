@@ -27,6 +27,7 @@ from millstream.server.house import House
 from millstream.server.limits import Limits
 from millstream.server.listen import listen
 from millstream.server.protocol import PATH, Packet, pack, say, unpack
+from millstream.server.replies import REPLIES
 from millstream.server.run import Server
 from tests import tiny
 
@@ -112,6 +113,7 @@ class Line:
         query = urlencode({"session": session, "role": role} | ({"token": token} if token else {}))
         self.socket = connect(f"ws://127.0.0.1:{server.port}{PATH}?{query}", compression=None, max_size=None)
         self.upto = -1
+        self.heard: set[str] = set()  # types of the messages
         if hello.pop("greet", True):
             self.say("hello", **({"send": ["jpeg"], "receive": ["jpeg"]} | hello))
 
@@ -126,11 +128,16 @@ class Line:
         end = monotonic() + seconds
         while True:
             message = self.socket.recv(timeout=max(0.0, end - monotonic()))
-            found = unpack(message) if isinstance(message, bytes) else json.loads(message)
+            found = unpack(message) if isinstance(message, bytes) else self._read(message)
             if isinstance(found, dict) and found["type"] == "credit":
                 self.upto = found["upto"]
             if (found["type"] if isinstance(found, dict) else "picture") in types:
                 return found
+
+    def _read(self, message: str) -> Any:
+        """A message, which has to be one of the schema."""
+        self.heard.add(REPLIES.validate_json(message).type)
+        return json.loads(message)
 
     def credit(self, sequence: int = 0) -> None:
         """Wait until the picture of this number may be sent."""

@@ -4,21 +4,25 @@ import json
 from argparse import Namespace
 from collections.abc import Iterator
 from itertools import pairwise
+from math import isfinite
 from time import monotonic
 
 import numpy as np
+import psutil
 import pytest
 
 from millstream.bench import live_browser
 from millstream.bench.cli import add_parser
+from millstream.bench.live import TRANSPORT, Bench, Plan
 from millstream.bench.live_client import Stamped, python_client, read_number, write_number
 from millstream.bench.live_engine import Straight
+from millstream.bench.live_kill import killed
 from millstream.bench.live_report import Gate, LiveReport, Row, figures_of
-from millstream.bench.live_server import Load, Meter, Server, serving_straight
+from millstream.bench.live_server import Load, Meter, Server, serving, serving_straight
 from millstream.bench.live_soak import cycles, soak
 from millstream.bench.live_swap import Show, swaps
 from millstream.bench.live_watch import NUMBERS, Seen, Tally
-from millstream.errors import BadInputError
+from millstream.errors import BadInputError, MillstreamError
 from millstream.options import Parser
 from millstream.params import Params, StreamConfig
 from tests import tiny, toy
@@ -80,6 +84,43 @@ def test_a_row_says_which_bounds_it_keeps() -> None:
     assert "fps >= 30: met; out_of_order <= 0: MISSED |" in report.markdown()
 
 
+@pytest.mark.parametrize("case", ["transport", "python"])
+def test_a_stream_that_stumbles_misses_a_bound(case: str) -> None:
+    seen = Seen(20.0, [10.0] * 300, 600, 0, 0)
+    row = Row(case, "page", "vp8", figures_of(seen, Load(1.0, 1.0)), TRANSPORT)
+    assert [gate.figure for gate in row.gates if not gate.met(row.figures)] == ["fps"]
+
+
+def test_no_picture_at_all_is_an_error_and_no_row() -> None:
+    with pytest.raises(MillstreamError, match=r"no picture was shown in 20\.0 s.*doctor"):
+        figures_of(Seen(20.0, [], 600, 0, 0), Load(1.0, 1.0))
+
+
+class Blind:
+    """A watch that never sees a picture."""
+
+    codec, backend = "jpeg", "eager"
+
+    def see(self, seconds: float) -> Seen:
+        return Seen(seconds, [], 5, 0, 0)
+
+
+def test_a_soak_without_pictures_is_an_error(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("millstream.bench.live_soak.SAMPLE", 0.01)
+    with pytest.raises(MillstreamError, match="no picture was shown"):
+        soak("transport", Blind(), server, 0.001)
+
+
+def test_a_missed_bound_is_in_the_report_and_the_command_ends_well(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = Row("python", "python", "jpeg", {"fps": 12.0}, [Gate("fps", ">=", 29)])
+    monkeypatch.setattr("millstream.bench.live.measure", lambda plan: LiveReport({}, "How.", [row], [], []))
+    options = parse("live", "--quick")
+    assert options.run(options) == 0
+    assert "fps >= 29: MISSED" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("codec", ["jpeg", "h264"])
 def test_pictures_come_back_to_the_python_client_with_their_numbers(server: Server, codec: str) -> None:
     with python_client(server.url, codec, stamped=True) as watch:
@@ -114,13 +155,38 @@ def test_clients_that_leave_or_are_cut_off_leave_nothing(server: Server) -> None
     assert all(gate.met(row.figures) for gate in row.gates), row.told()
 
 
-def test_a_soak_tells_slopes(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("millstream.bench.live_soak.SAMPLE", 0.2)
+def test_a_soak_tells_slopes_and_what_each_holds(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("millstream.bench.live_soak.SAMPLE", 0.5)
     with python_client(server.url, "jpeg", stamped=True) as watch:
-        figures = soak(watch, server, 0.001).figures
-    assert figures["server_mib"] > 20
-    assert figures["worker_mib"] > 20
-    assert {"server_mib_a_minute", "worker_mib_a_minute", "age_ms_growth"} <= set(figures)
+        row = soak("transport", watch, server, 0.001)
+    assert row.case == "soak, transport"
+    assert {f"{who}_mib_a_minute" for who in ("server", "worker", "client")} <= set(row.figures)
+    assert row.figures["server_mib"] > 20
+    assert row.figures["worker_mib"] > 20
+    assert row.figures["client_mib"] >= 0.9 * psutil.Process().memory_info().rss / 2**20
+    assert isfinite(row.figures["age_ms_growth"])
+    assert [gate.figure for gate in row.gates] == [
+        "server_mib_a_minute", "worker_mib_a_minute", "age_ms_growth", "out_of_order"
+    ]  # fmt: skip
+
+
+def test_a_soak_watches_the_transport_and_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("millstream.bench.live_soak.SAMPLE", 0.5)
+    bench = Bench(Plan(1.0, 1, codecs=("jpeg",)), python_client, "python")
+    bench.soak(0.001)
+    transport, embedded = bench.trials
+    assert [transport.case, embedded.case] == ["soak, transport", "soak, embedded"]
+    assert embedded.figures["worker_mib"] > transport.figures["worker_mib"]  # it runs the model
+
+
+def test_a_worker_that_is_killed_is_waited_for_no_longer_than_told() -> None:
+    with serving("embedded", 64, 1) as server:
+        row = killed(server)
+        figures = row.figures
+    assert 0 < figures["back_s"] <= figures["picture_s"]
+    assert figures["load_s"] > 0
+    assert figures["beyond_load_s"] == pytest.approx(max(0.0, figures["picture_s"] - figures["load_s"]), abs=0.02)
+    assert [gate.figure for gate in row.gates] == ["beyond_load_s"]
 
 
 @pytest.mark.skipif(live_browser.lacking() is not None, reason=f"{live_browser.lacking()}")

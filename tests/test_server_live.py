@@ -13,6 +13,7 @@ from urllib.request import urlopen
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from millstream.errors import MillstreamError
@@ -20,6 +21,7 @@ from millstream.server.codecs import decoder, encoder
 from millstream.server.limits import Limits
 from millstream.server.messages import Back
 from millstream.server.protocol import BAD, CODECS, FLOOD, IDLE, REPLACED
+from millstream.server.replies import REPLIES
 from tests import tiny
 from tests.serving import SMALL, Line, closes_with, jpeg, picture, serve, shared, wait_for
 from tests.workers import SOON, load_noting, without_load
@@ -74,6 +76,48 @@ def test_welcome_says_what_a_client_needs() -> None:
         assert welcome["limits"]["picture"] == SMALL.picture
         assert line.hear("credit")["upto"] == 0
         line.say("bye")
+
+
+def test_what_the_server_says_is_of_the_schema() -> None:
+    """Every message that a `Line` hears is held to it, in all tests; here each type is heard."""
+    with Line(shared(), send=["h264"]) as line:
+        line.credit()
+        payload = encoder("h264").encode(picture(0), True).payload
+        line.show(replace(jpeg(0), codec="h264", key=False, payload=payload))
+        line.hear("key")
+        line.credit(1)
+        line.show(replace(jpeg(1), codec="h264", payload=payload))
+        line.hear("picture")
+        line.say("snapshot", id="mine")
+        assert line.hear("file")["id"] == "mine"
+        line.say("change", id=2, config={"steps": 2})
+        line.hear("building")
+        line.hear("ack")
+        line.say("record", id=3, on=False)
+        line.hear("error")
+        line.say("take")
+        line.event("control")
+        while "steps" not in line.hear("stats"):
+            pass
+        assert line.heard == {"welcome", "credit", "key", "file", "building", "ack", "error", "event", "stats"}
+        line.say("bye")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"v": 2, "type": "credit", "upto": 1},
+        {"v": 1, "type": "credit", "upto": "1"},
+        {"v": 1, "type": "credit"},
+        {"v": 1, "type": "credit", "upto": 1, "more": 1},
+        {"v": 1, "type": "error", "id": None, "message": "no"},
+        {"v": 1, "type": "event", "name": "back"},
+        {"v": 1, "type": "event", "name": "gone"},
+    ],
+)
+def test_what_the_server_never_says_is_not_of_the_schema(message: dict) -> None:
+    with pytest.raises(ValidationError):
+        REPLIES.validate_json(json.dumps(message))
 
 
 def test_the_capture_time_and_the_number_come_back_with_the_result() -> None:

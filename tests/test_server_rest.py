@@ -58,7 +58,20 @@ def test_openapi_describes_every_route_by_the_one_schema() -> None:
         "/api/v1/demo.webm", "/healthz", "/metrics",
     }  # fmt: skip
     assert call("schema")["params"] == Params.model_json_schema()
-    assert "oneOf" in call("schema")["messages"]
+
+
+def test_the_schema_has_the_messages_of_both_directions() -> None:
+    found = call("schema")
+    assert found["version"] == 1
+    assert set(found["messages"]["discriminator"]["mapping"]) == {
+        "hello", "set", "change", "ack", "key", "take", "record", "snapshot", "bye", "reset"
+    }  # fmt: skip
+    replies = found["replies"]
+    types = {definition["properties"]["type"]["const"] for name, definition in replies["$defs"].items()
+             if "type" in definition.get("properties", {})}  # fmt: skip
+    assert types == {"welcome", "credit", "key", "ack", "building", "error", "stats", "file", "event"}
+    assert "schema" in replies["$defs"]["Welcome"]["required"]
+    assert "reason" not in replies["$defs"]["Lost"]["required"]
 
 
 def test_presets_are_kept_under_names_of_the_server() -> None:

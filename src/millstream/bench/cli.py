@@ -142,7 +142,10 @@ def _add_live(kinds: "_SubParsersAction[Parser]") -> None:
     parser.set_defaults(run=live)
     parser.add_argument("--quick", action="store_true", help="5 seconds a case, and 20 clients that come and go")
     parser.add_argument(
-        "--soak", type=_within(MAX_SOAK), metavar="MINUTES", help="also watch memory and age for so long"
+        "--soak",
+        type=_within(MAX_SOAK),
+        metavar="MINUTES",
+        help="also watch memory and age, so long each of the transport and of the model",
     )
     _add_files(parser)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 PATIENCE = 300_000  # milliseconds until the page is live: its model has to be loaded
-STREAMING = ("live", "stalled")  # a machine under load can leave a page without its beat for a while
+STREAMING = ("live", "stalled")  # a machine under load can leave a page without its beat; fps tells
 NAMES = ("chromium", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 SCRIPT = Path(__file__).with_name("live_page.js")

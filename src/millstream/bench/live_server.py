@@ -55,6 +55,17 @@ class Server:
             raise MillstreamError("the engine's worker was lost; look at the messages above")
         return engines[0]
 
+    @property
+    def both(self) -> set[psutil.Process]:
+        """The server with its engine, and whatever serves them."""
+        return {self.own, *self.own.children(recursive=True)}
+
+    @property
+    def clients(self) -> set[psutil.Process]:
+        """This process with its browser."""
+        me = psutil.Process()
+        return {me, *me.children(recursive=True)} - self.both
+
     def tasks(self) -> int:
         """The asyncio tasks of a server that was started by `serving_straight`."""
         assert self.process.stdin and self.process.stdout
@@ -104,10 +115,7 @@ class Meter:
         return Load(*shares)
 
     def _seconds(self) -> tuple[float, float]:
-        me = psutil.Process()
-        theirs = {self._server.own, *self._server.own.children(recursive=True)}
-        mine = {me, *me.children(recursive=True)} - theirs
-        return _cpu_seconds(theirs), _cpu_seconds(mine)
+        return _cpu_seconds(self._server.both), _cpu_seconds(self._server.clients)
 
 
 def _cpu_seconds(processes: Iterable[psutil.Process]) -> float:

@@ -2,8 +2,10 @@
 
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from time import monotonic, sleep
+from typing import NamedTuple
 
 import numpy as np
 import psutil
@@ -18,29 +20,38 @@ from millstream.server.protocol import PATH, say
 SAMPLE = 5.0  # seconds
 SETTLED = 0.2  # of a soak: what is taken until then is not growth
 MIB = 2**20
+HELD = ("server", "worker", "client")  # whose memory is watched; a browser's comes and goes, so it has no bound
 MEMORY = [Gate(f"{who}_mib_a_minute", "<=", 0.5) for who in ("server", "worker")]
 AGE = [Gate("age_ms_growth", "<=", 2.0)]
 WARM = 6  # cycles before the first count: threads of pools start when they are first needed
 REST = 15.0  # seconds that what has ended may take to be gone
 
 
-def soak(watch: Watch, server: Server, minutes: float) -> Row:
-    """Watch a stream for long. Slopes are least squares over the last four fifths; raises MillstreamError."""
+class Sample(NamedTuple):
+    """Memory in MiB by HELD, the median age in milliseconds, and pictures out of order."""
+
+    mib: tuple[float, ...]
+    age: float
+    out_of_order: int
+
+
+def soak(engine: str, watch: Watch, server: Server, minutes: float) -> Row:
+    """Watch a stream of an engine for long. Slopes are least squares over the last four fifths.
+
+    Raises MillstreamError where pictures stop.
+    """
     samples = [_sample(watch, server) for _ in range(max(5, round(60 * minutes / SAMPLE)))]
     late = samples[round(SETTLED * len(samples)) :]
-    server_mib, worker_mib, age = (_slope([sample[i] for sample in late]) for i in range(3))
-    figures = {
-        "minutes": minutes,
-        "server_mib": round(late[-1][0], 1),
-        "server_mib_a_minute": round(server_mib, 3),
-        "worker_mib": round(late[-1][1], 1),
-        "worker_mib_a_minute": round(worker_mib, 3),
-        "age_ms_first": round(late[0][2], 2),
-        "age_ms_last": round(late[-1][2], 2),
-        "age_ms_growth": round(age * len(late) * SAMPLE / 60, 2),
-        "out_of_order": sum(sample[3] for sample in samples),
+    figures: Figures = {"minutes": minutes}
+    for name, held in zip(HELD, zip(*(sample.mib for sample in late), strict=True), strict=True):
+        figures |= {f"{name}_mib": round(held[-1], 1), f"{name}_mib_a_minute": round(_slope(held), 3)}
+    figures |= {
+        "age_ms_first": round(late[0].age, 2),
+        "age_ms_last": round(late[-1].age, 2),
+        "age_ms_growth": round(_slope([sample.age for sample in late]) * len(late) * SAMPLE / 60, 2),
+        "out_of_order": sum(sample.out_of_order for sample in samples),
     }
-    return Row("soak", "", watch.codec, figures, [*MEMORY, *AGE, Gate("out_of_order", "<=", 0)])
+    return Row(f"soak, {engine}", "", watch.codec, figures, [*MEMORY, *AGE, Gate("out_of_order", "<=", 0)])
 
 
 def cycles(server: Server, count: int) -> Row:
@@ -61,11 +72,20 @@ def cycles(server: Server, count: int) -> Row:
     return Row("cycles", "python", "jpeg", figures, [Gate(name, "<=", value) for name, value in before.items()])
 
 
-def _sample(watch: Watch, server: Server) -> tuple[float, float, float, int]:
-    """Memory of server and worker in MiB, the median age in milliseconds, and pictures out of order."""
+def _sample(watch: Watch, server: Server) -> Sample:
     seen = watch.see(SAMPLE)
-    server_mib, worker_mib = (process.memory_info().rss / MIB for process in (server.own, server.worker))
-    return server_mib, worker_mib, float(np.median(seen.ages)), seen.out_of_order
+    age = float(np.median(seen.shown()))
+    mib = tuple(_mib(processes) for processes in ({server.own}, {server.worker}, server.clients))
+    return Sample(mib, age, seen.out_of_order)
+
+
+def _mib(processes: Iterable[psutil.Process]) -> float:
+    """What they hold together; memory that they share counts in each."""
+    total = 0
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):  # a browser ends some of its own as it goes
+            total += process.memory_info().rss
+    return total / MIB
 
 
 def _slope(values: Sequence[float]) -> float:

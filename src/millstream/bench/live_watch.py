@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from millstream.errors import MillstreamError
+
 NUMBERS = 2**16  # the number in a picture's pixels begins anew after so many
 
 
@@ -19,6 +21,15 @@ class Seen(NamedTuple):
     made: int
     out_of_order: int
     mislabelled: int
+
+    def shown(self) -> list[float]:
+        """The ages, one at least. Raises MillstreamError where no picture was shown: there is nothing to measure."""
+        if not self.ages:
+            raise MillstreamError(
+                f"no picture was shown in {self.seconds:.1f} s, though the source made {self.made}; "
+                "look at the server's messages above, and at `millstream doctor`"
+            )
+        return self.ages
 
 
 class Watch(Protocol):

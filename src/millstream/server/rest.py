@@ -15,8 +15,9 @@ from millstream.server.codecs import JpegEncoder
 from millstream.server.fan import Closing, Outbox
 from millstream.server.greeting import schemas
 from millstream.server.house import RefusedError
-from millstream.server.protocol import GONE, MESSAGES
+from millstream.server.protocol import GONE, MESSAGES, VERSION
 from millstream.server.recordings import Kept, Kind, snapshot
+from millstream.server.replies import REPLIES
 from millstream.server.security import WATCHES
 from millstream.server.services import Services
 from millstream.server.sessions import Session
@@ -63,12 +64,15 @@ class Saved(BaseModel):
 
 
 class Schemas(BaseModel):
-    """JSON schemas: of the settings, and of the messages of the live connection."""
+    """JSON schemas: of the settings, and of the live connection's messages; `replies` are the server's."""
+
+    version: int
 
     model: dict[str, Any]
     config: dict[str, Any]
     params: dict[str, Any]
     messages: dict[str, Any]
+    replies: dict[str, Any]
 
 
 class Done(BaseModel):
@@ -102,8 +106,8 @@ router = APIRouter(prefix="/api/v1", responses={400: {"model": Problem}, 404: {"
 
 @router.get("/schema")
 async def schema() -> Schemas:
-    """The one schema, and that of the messages."""
-    return Schemas(**schemas(), messages=MESSAGES.json_schema())
+    """The one schema, and those of the messages of both directions, of this version."""
+    return Schemas(version=VERSION, **schemas(), messages=MESSAGES.json_schema(), replies=REPLIES.json_schema())
 
 
 @router.get("/models")
