@@ -2,6 +2,8 @@
 
 import threading
 from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
+from itertools import count
 from time import monotonic, sleep
 
 import numpy as np
@@ -244,6 +246,35 @@ def test_steps_are_traded_for_age_and_come_back():
         assert stream.config.steps == 8
         stream.update(max_age=None)
         wait_for_stats(stream, lambda stats: stats.steps == 8 and stats.traded == ())
+
+
+def test_steps_are_traded_and_come_back_while_the_prompt_travels():
+    """Ten changes of the prompt a second say nothing of what a tick costs; a change of the bound does."""
+    with Stream(Slow(), StreamConfig(**SIZE, steps=8), Params(max_age="200ms")) as stream, travelling(stream):
+        wait_for_stats(stream, lambda stats: stats.steps < 8)
+        assert stream.stats().traded
+        stream.update(max_age="60s")
+        wait_for_stats(stream, lambda stats: stats.steps == 8 and stats.traded == ())
+
+
+@contextmanager
+def travelling(stream):
+    """Change the prompt each tenth of a second."""
+    arrived = threading.Event()
+
+    def travel():
+        for number in count():
+            if arrived.wait(0.1):
+                break
+            stream.update(prompt=str(number))
+
+    traveller = threading.Thread(target=travel)
+    traveller.start()
+    try:
+        yield
+    finally:
+        arrived.set()
+        traveller.join()
 
 
 def test_where_nothing_keeps_the_bound_pictures_still_come_and_it_is_said():

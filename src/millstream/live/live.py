@@ -183,7 +183,6 @@ class Live:
         if self._version != self.session.version:
             self._version = self.session.version
             self._ages.clear()
-            self._trade.reset()
 
     def _next(self) -> Frame | None:
         """The newest picture; the last one again where the source has stalled; None for a bubble or nothing."""

@@ -24,6 +24,7 @@ class Trade:
         self.aged = 0
         self._late: float | None = None  # age of the newest picture shown, where that is above the bound
         self._settle(show.present.session)
+        self._judged_by = self._bound
 
     def admits(self, frame: Frame, now: float) -> bool:
         """Whether a new frame is to enter."""
@@ -41,13 +42,10 @@ class Trade:
             self._late = age if bound is not None and age > bound else None
         return shown
 
-    def reset(self) -> None:
-        """Forget the ages: parameters are others."""
-        self._keeper.reset()
-
     def step(self, now: float) -> bool:
         """Move where that is wanted, and take note of what has moved. True where another session is shown."""
         moved = self._note()
+        self._watch_bound()
         wanted = self._keeper.wanted(self._bound, now)
         if wanted != self._keeper.at and self._moving is None and not self._changes.under_way:
             if self._built():
@@ -68,6 +66,12 @@ class Trade:
     def _bound(self) -> float | None:
         age = self._session.params.max_age
         return None if age is None else age / 1000
+
+    def _watch_bound(self) -> None:
+        """Begin to judge anew where the bound is another. No other parameter tells on what a tick costs."""
+        if self._bound != self._judged_by:
+            self._judged_by = self._bound
+            self._keeper.reset()
 
     def _built(self) -> bool:
         return self._show.present.engine.computing(self._session) == self._session.config.backend
