@@ -6,7 +6,7 @@ ticks, however slow the source. Where the source has stalled the last frame is s
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from threading import Event, Lock, Thread
@@ -16,11 +16,12 @@ from typing import Any
 from millstream.engine import Engine, Session
 from millstream.errors import MillstreamError
 from millstream.frame import NO_PIXELS, Frame, Pixels
-from millstream.live.changes import Changes
+from millstream.live.changes import Changes, Open
 from millstream.live.handover import Show, Track
 from millstream.live.stats import LiveStats, percentiles
 from millstream.live.trading import Trade
 from millstream.media.arrays import rgb_of_array
+from millstream.params import Params
 from millstream.queues import Mailbox
 
 STALLED = 0.25  # seconds without a new picture after which the source counts as stalled
@@ -99,17 +100,23 @@ class Live:
         """
         return self._changes.update(changes, in_flight)
 
-    def change(self, open_: Callable[[], tuple[Engine, Session]]) -> Future[Session]:
+    def ahead(self, params: Mapping[str, Any] | None = None) -> Params:
+        """The parameters that the session of a change begins with, where it brings these. Raises BadInputError."""
+        return self._changes.ahead(params)
+
+    def change(self, open_: Open, params: Mapping[str, Any] | None = None) -> Future[Session]:
         """Show another session, of any engine, as soon as it can take over without a break.
 
-        `open_` is called in a thread of its own, and may load a model there. Its session's tick is built and tried
-        there too; then it takes over between two ticks. The future is the session, once its first picture is out or,
-        where the source has stalled, in its place. It raises what `open_`, the building or the first ticks raise, and
-        then all goes on as it was. A newer change cancels one that is under way. Parameters that change in the meantime
-        reach it, and its version is above all before. The future's callbacks must be quick: the worker calls them.
+        `params` are changed with it: both take effect, or neither. `open_` is called with all parameters in a thread of
+        its own, and may load a model there. Its session's tick is built and tried there too; then it takes over between
+        two ticks. The future is the session, once its first picture is out or, where the source has stalled, in its
+        place. It raises what `open_`, the building or the first ticks raise, and then all goes on as it was. A newer
+        change cancels one that is under way, and brings that one's parameters too. Parameters that change in the
+        meantime reach it, and its version is above all before. The future's callbacks must be quick: the worker calls
+        them.
         """
         self._raise()
-        return self._changes.begin(open_)
+        return self._changes.begin(open_, params)
 
     def drain(self) -> list[Frame]:
         """Finish everything that was submitted; give what has not been polled, in order."""

@@ -9,7 +9,7 @@ from millstream.frame import Frame
 from millstream.live.changes import Changes
 from millstream.live.handover import Show
 from millstream.live.latency import Keeper, Seen, describe, ladder
-from millstream.params import StreamConfig
+from millstream.params import Params, StreamConfig
 
 log = logging.getLogger(__name__)
 
@@ -108,8 +108,9 @@ class Trade:
             size = {"steps": rung.steps, "width": rung.width, "height": rung.height}
             config = self._asked.model_copy(update=size)
             engine = self._show.present.engine
-            self._moving = to, self._changes.begin(partial(_open, engine, self._session, config))
+            self._moving = to, self._changes.begin(partial(_open, engine, config, self._asked.steps))
 
 
-def _open(engine: Engine, like: Session, config: StreamConfig) -> tuple[Engine, Session]:
-    return engine, engine.open(config, like.params)
+def _open(engine: Engine, config: StreamConfig, steps: int, params: Params) -> tuple[Engine, Session]:
+    """A session on another rung; of `steps` that were asked for it may run fewer."""
+    return engine, engine.open(config, params, indices=steps)

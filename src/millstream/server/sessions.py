@@ -196,8 +196,10 @@ class Session:
         """Change model or configuration; answered when the new one is shown. Raises ProtocolError."""
         check_fields(ModelConfig, self.settings.model, wanted.model or {}, wanted.id)
         check_fields(StreamConfig, self.settings.config, wanted.config, wanted.id)
+        check_fields(Params, self.settings.params, wanted.params, wanted.id)
         model = self._shared.catalogue.resolve(wanted.model, wanted.id) if wanted.model else None
-        self._engine.change(self.id, self._requests.ask(outbox, wanted.id), model, wanted.config)
+        number = self._requests.ask(outbox, wanted.id)
+        self._engine.change(self.id, number, model, wanted.config, wanted.params)
 
     # What the engine tells
 
@@ -208,6 +210,7 @@ class Session:
                 self.show(event.frame)
             case messages.Stats():
                 self.figures.engine = event
+                self._reshape(event.stats.steps)
             case messages.Opened():
                 self._began(event)
             case messages.Answered():
@@ -231,11 +234,14 @@ class Session:
         self._left = monotonic()
         self.opened.set()
         self._settle(event)
+        self._reshape(event.config.steps)
         if again:
             self.tell("ack", rev=self.version, **self.settings_shown(), traded=event.traded)
 
     def _answered(self, event: messages.Answered) -> None:
         self._settle(event)
+        if event.rebuilt:
+            self._reshape(event.config.steps)
         self.reset()
         asked = self._requests.close(event.request)
         for outbox in self.watchers:
@@ -261,8 +267,11 @@ class Session:
         self.version = event.version
         # What it came to: sizes and back end are filled in.
         self.settings = Settings(model=event.settings.model, config=event.config, params=event.params)
+
+    def _reshape(self, steps: int) -> None:
+        """Tell the pace how many steps are run: those asked for, and from the next figures on those not traded."""
         if self._uplink:
-            self._uplink.reshape(event.config)
+            self._uplink.reshape(steps, self.settings.config.frame_buffer)
 
     def settings_shown(self) -> dict[str, Any]:
         """Model, configuration and parameters, as JSON."""
