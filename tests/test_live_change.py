@@ -250,6 +250,34 @@ def test_a_stalled_source_is_said(stream):
     assert stream.stats().stalled
 
 
+def test_a_slow_tick_is_no_stalled_source():
+    """Pictures each half second through ticks of nearly that: most of the time nothing comes, and none is missed."""
+    with Stream(toy.Slow(pause=0.45), StreamConfig(**SIZE, steps=1), Params()) as stream:
+        stalled = []
+        for number in range(5):
+            stream.submit(toy.frame(number))
+            end = monotonic() + 0.5
+            while monotonic() < end:
+                stalled.append(stream.stats().stalled)
+                sleep(0.02)
+        assert not any(stalled)
+        assert stream.stats().finished >= 4
+
+
+def test_a_source_has_stalled_a_quarter_of_a_second_after_the_last_tick_had_nothing_to_do():
+    with Stream(toy.Slow(pause=0.4), StreamConfig(**SIZE, steps=2, stall="hold"), Params()) as stream:
+        stream.submit(toy.frame(0))
+        assert stream.poll(timeout=None).id == 0
+        finished = monotonic()
+        assert not stream.stats().stalled
+        while not stream.stats().stalled and monotonic() < finished + LIMIT:
+            sleep(0.01)
+        assert 0.2 < monotonic() - finished < 2
+        stream.submit(toy.frame(1))
+        assert stream.poll(timeout=None).id == 1
+        assert not stream.stats().stalled
+
+
 def test_several_streams_of_one_engine():
     """Threads take turns on one engine, and each stream gets its own pictures."""
     engine = Engine(MODEL)

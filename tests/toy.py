@@ -54,11 +54,14 @@ class ToyModel:
         return ((latents + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1)
 
 
+@dataclass(frozen=True)
 class Slow(ToyModel):
-    """A row takes five milliseconds."""
+    """A row takes a pause, in seconds."""
+
+    pause: float = 0.005
 
     def denoise(self, x: Tensor, t: Tensor, cond: dict[str, Tensor]) -> Tensor:
-        sleep(0.005 * len(x))
+        sleep(self.pause * len(x))
         return super().denoise(x, t, cond)
 
 

@@ -24,7 +24,7 @@ from millstream.media.arrays import rgb_of_array
 from millstream.params import Params
 from millstream.queues import Mailbox
 
-STALLED = 0.25  # seconds without a new picture after which the source counts as stalled
+STALLED = 0.25  # seconds of waiting for a new picture after which the source counts as stalled
 AGES = 1024  # how many of the last pictures the statistics of age are made of
 
 
@@ -39,7 +39,7 @@ class Live:
         self._trade = Trade(self._show, self._changes)
         self._last: Frame | None = None
         self._submitted = self._finished = self._turned_away = 0
-        self._submitted_at = float("inf")
+        self._waits_since = float("inf")  # since when the worker has nothing to do but wait for a picture
         self._newest = -1
         self._ages: deque[float] = deque(maxlen=AGES)
         self._version = session.version
@@ -78,7 +78,6 @@ class Live:
         with self._submitting:
             frame = picture if isinstance(picture, Frame) else Frame(self._submitted, pixels, monotonic())
             self._submitted += 1
-            self._submitted_at = monotonic()
             self._inbox.put(replace(frame, pixels=pixels))
 
     def poll(self, timeout: float | None = 0.0) -> Frame | None:
@@ -193,15 +192,20 @@ class Live:
 
     def _next(self) -> Frame | None:
         """The newest picture; the last one again where the source has stalled; None for a bubble or nothing."""
-        found = self._inbox.take(1, self._patience())
+        patience = self._patience()
+        if patience != 0 and self._last is not None:
+            self._waits_since = min(self._waits_since, monotonic())
+        found = self._inbox.take(1, patience)
         if found:
+            self._waits_since = float("inf")
             return self._admitted(found[0])
         holds = self._drained is not None or self._show.busy or self.session.config.stall == "hold"
         return None if holds or not self._stalled else self._last
 
     @property
     def _stalled(self) -> bool:
-        return monotonic() - self._submitted_at > STALLED
+        """Whether a picture is long in coming. While a tick is under way none is missed: one may be on its way."""
+        return monotonic() - self._waits_since >= STALLED
 
     def _admitted(self, frame: Frame) -> Frame | None:
         if self._drained is None and not self._trade.admits(frame, monotonic()):
