@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pytest
 import torch
+from openvino import InferRequest
 
 from millstream.backends.choice import choose
 from millstream.backends.openvino import OpenVino, precisions
@@ -114,6 +115,22 @@ def test_a_stream_starts_eager_and_is_switched_between_two_ticks(model, monkeypa
     first = outputs[0].pixels.astype(int)
     assert all(np.abs(frame.pixels - first).max() <= 1 for frame in outputs)  # text: every picture is the same
     assert first.std() > 5
+
+
+def test_a_plan_that_is_ready_has_made_its_first_call(model, monkeypatch):
+    """By the thread that builds, so that no stream's turn pays for it; and again where the engine comes from disk."""
+    calls, infer = [], InferRequest.infer
+    monkeypatch.setattr(
+        InferRequest, "infer", lambda *given, **named: calls.append(threading.get_ident()) or infer(*given, **named)
+    )
+    form = StreamConfig(**TINY, steps=2, backend="openvino", precision="float32")
+    for built in (1, 2):
+        engine = Engine(model)
+        session = engine.open(form, Params())
+        engine.prepare(session).result(120)
+        assert len(calls) == built and threading.get_ident() not in calls
+    engine.tick({session: frames(form, 0)})
+    assert len(calls) == 3 and calls[-1] == threading.get_ident()
 
 
 def test_a_nan_is_still_named():

@@ -2,6 +2,8 @@
 
 import threading
 from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
+from itertools import count
 from time import monotonic, sleep
 
 import numpy as np
@@ -13,7 +15,7 @@ from millstream.live.changes import following
 from millstream.live.live import Live
 from tests import toy
 
-LIMIT = 120.0
+LIMIT = toy.LIMIT
 SIZE = {"width": toy.SIDE, "height": toy.SIDE, "backend": "eager"}
 MODEL = toy.ToyModel()
 
@@ -71,7 +73,7 @@ def test_another_size_and_another_model(stream):
 def test_a_change_while_the_source_has_stalled(stream):
     stream.submit(toy.frame(0))
     assert stream.poll(timeout=None).id == 0
-    version = stream._running().change(lambda: _open(stream, steps=3)).result(LIMIT).version
+    version = stream._running().change(lambda params: _open(stream, steps=3)).result(LIMIT).version
     while stream.poll(timeout=LIMIT).version != version:  # the last picture is sent again
         pass
 
@@ -103,10 +105,46 @@ def test_what_goes_wrong_later_is_raised_by_the_future_and_the_show_goes_on(stre
     assert stream.config.steps == 2
 
 
+def test_steps_change_with_their_indices_or_not_at_all(stream):
+    stream.update(t_index=(0, 20))
+    show_until(stream, lambda frame: frame.id == 2)
+    with pytest.raises(BadInputError, match="strength"):
+        stream.change(steps=3, params={"t_index": (0, 20, 40), "strength": 7})
+    with pytest.raises(BadInputError, match="multiples"):
+        stream.change(steps=3, width=17, params={"t_index": (0, 20, 40)})
+    assert stream.params.t_index == (0, 20)
+    changed = stream.change(steps=3, params={"t_index": (0, 20, 40)})
+    last = show_until(stream, lambda frame: frame.version > 2, number=3)[-1]
+    assert changed.result(LIMIT).steps == 3
+    assert stream.params.t_index == (0, 20, 40)
+    expected = Stream(MODEL, StreamConfig(**SIZE, steps=3), stream.params).run([toy.picture(last.id)])
+    assert np.array_equal(last.pixels, next(iter(expected)).pixels)
+
+
+def test_changes_in_quick_succession_are_all_kept(stream):
+    """The second takes the first one in, model and parameters too; what came between them is newer than the first."""
+    other, go_on = toy.ToyModel("other", gain=0.5), threading.Event()
+    blocked = stream._running().change(lambda params: (go_on.wait(LIMIT), _open(stream))[1])
+    first = stream.change(model=other, steps=3, params={"t_index": (0, 20, 40), "prompt": "b"})
+    stream.update(prompt="c")
+    second = stream.change(width=24)
+    go_on.set()
+    assert blocked.cancelled() and first.cancelled()
+    assert second.result(LIMIT).model_dump().items() >= {"steps": 3, "width": 24}.items()
+    assert stream._running().session.model is other
+    assert (stream.params.t_index, stream.params.prompt[0].text) == ((0, 20, 40), "c")
+
+
+def test_a_change_builds_on_what_stands_where_the_last_one_came_to_nothing(stream):
+    with pytest.raises(ModelError, match="no such"):
+        stream.change(model="/nowhere/at/all", steps=5).result(LIMIT)
+    assert stream.change(width=24).result(LIMIT).steps == 2
+
+
 def test_a_newer_change_cancels_one_under_way(stream):
     begun, go_on = threading.Event(), threading.Event()
 
-    def slow():
+    def slow(params):
         begun.set()
         go_on.wait(LIMIT)
         return _open(stream, steps=5)
@@ -124,7 +162,7 @@ def test_a_newer_change_cancels_one_under_way(stream):
 def test_updates_during_a_preparation_reach_both_sessions(stream):
     opened, go_on = threading.Event(), threading.Event()
 
-    def slow():
+    def slow(params):
         found = _open(stream, steps=4)
         opened.set()
         go_on.wait(LIMIT)
@@ -146,7 +184,7 @@ def test_updates_during_a_preparation_reach_both_sessions(stream):
 
 def test_a_change_of_parameters_that_the_next_session_cannot_take_changes_nothing(stream):
     go_on = threading.Event()
-    changed = stream._running().change(lambda: (go_on.wait(LIMIT), _open(stream, steps=3))[1])
+    changed = stream._running().change(lambda params: (go_on.wait(LIMIT), _open(stream, steps=3))[1])
     stream.update(t_index=(0, 20))
     go_on.set()
     with pytest.raises(BadInputError, match="t_index: give 3"):
@@ -157,7 +195,7 @@ def test_closing_during_a_change_leaves_no_thread():
     before = threading.active_count()
     stream = Stream(MODEL, StreamConfig(**SIZE), Params())
     begun, go_on = threading.Event(), threading.Event()
-    changed = stream._running().change(lambda: (begun.set(), go_on.wait(LIMIT), _open(stream))[2])
+    changed = stream._running().change(lambda params: (begun.set(), go_on.wait(LIMIT), _open(stream))[2])
     begun.wait(LIMIT)
     stream.close()
     assert changed.cancelled()
@@ -173,7 +211,7 @@ def test_closing_during_a_change_leaves_no_thread():
 def test_a_worker_that_stops_cancels_the_change():
     with Stream(toy.ToyModel("broken", gain=float("nan")), StreamConfig(**SIZE), Params()) as stream:
         go_on = threading.Event()
-        changed = stream._running().change(lambda: (go_on.wait(LIMIT), _open(stream))[1])
+        changed = stream._running().change(lambda params: (go_on.wait(LIMIT), _open(stream))[1])
         stream.submit(toy.frame(0))
         with pytest.raises(CancelledError):
             changed.result(LIMIT)
@@ -212,6 +250,34 @@ def test_a_stalled_source_is_said(stream):
     assert stream.stats().stalled
 
 
+def test_a_slow_tick_is_no_stalled_source():
+    """Pictures each half second through ticks of nearly that: most of the time nothing comes, and none is missed."""
+    with Stream(toy.Slow(pause=0.45), StreamConfig(**SIZE, steps=1), Params()) as stream:
+        stalled = []
+        for number in range(5):
+            stream.submit(toy.frame(number))
+            end = monotonic() + 0.5
+            while monotonic() < end:
+                stalled.append(stream.stats().stalled)
+                sleep(0.02)
+        assert not any(stalled)
+        assert stream.stats().finished >= 4
+
+
+def test_a_source_has_stalled_a_quarter_of_a_second_after_the_last_tick_had_nothing_to_do():
+    with Stream(toy.Slow(pause=0.4), StreamConfig(**SIZE, steps=2, stall="hold"), Params()) as stream:
+        stream.submit(toy.frame(0))
+        assert stream.poll(timeout=None).id == 0
+        finished = monotonic()
+        assert not stream.stats().stalled
+        while not stream.stats().stalled and monotonic() < finished + LIMIT:
+            sleep(0.01)
+        assert 0.2 < monotonic() - finished < 2
+        stream.submit(toy.frame(1))
+        assert stream.poll(timeout=None).id == 1
+        assert not stream.stats().stalled
+
+
 def test_several_streams_of_one_engine():
     """Threads take turns on one engine, and each stream gets its own pictures."""
     engine = Engine(MODEL)
@@ -227,17 +293,9 @@ def test_several_streams_of_one_engine():
         live.close()
 
 
-class Slow(toy.ToyModel):
-    """A row takes five milliseconds."""
-
-    def denoise(self, x, t, cond):
-        sleep(0.005 * len(x))
-        return super().denoise(x, t, cond)
-
-
 def test_steps_are_traded_for_age_and_come_back():
     """Four steps take 80 ms or more: two keep the bound. Without it what was asked for is given back."""
-    with Stream(Slow(), StreamConfig(**SIZE, steps=8), Params(max_age="200ms")) as stream:
+    with Stream(toy.Slow(), StreamConfig(**SIZE, steps=8), Params(max_age="200ms")) as stream:
         wait_for_stats(stream, lambda stats: stats.traded[:1] in [("steps 8 -> 4",), ("steps 8 -> 2",)])
         traded = stream.stats()
         assert traded.steps < 8 and traded.aged > 0
@@ -246,8 +304,52 @@ def test_steps_are_traded_for_age_and_come_back():
         wait_for_stats(stream, lambda stats: stats.steps == 8 and stats.traded == ())
 
 
+def test_steps_are_traded_where_every_stage_is_set():
+    """A rung with fewer steps uses indices that are spread over those that were given, also of new ones."""
+    index = (0, 5, 10, 15, 20, 25, 30, 35)
+    with Stream(toy.Slow(), StreamConfig(**SIZE, steps=8), Params(max_age="200ms", t_index=index)) as stream:
+        wait_for_stats(stream, lambda stats: stats.steps < 8)
+        assert stream.stats().traded
+        newer = tuple(i + 4 for i in index)
+        version = stream.update(t_index=newer, max_age="60s")
+        assert stream.params.t_index == newer
+        with pytest.raises(BadInputError, match="give 8 values"):
+            stream.update(t_index=(0, 20))
+        wait_for_stats(stream, lambda stats: stats.steps == 8 and stats.version > version)
+        assert stream.params.t_index == newer
+
+
+def test_steps_are_traded_and_come_back_while_the_prompt_travels():
+    """Ten changes of the prompt a second say nothing of what a tick costs; a change of the bound does."""
+    with Stream(toy.Slow(), StreamConfig(**SIZE, steps=8), Params(max_age="200ms")) as stream, travelling(stream):
+        wait_for_stats(stream, lambda stats: stats.steps < 8)
+        assert stream.stats().traded
+        stream.update(max_age="60s")
+        wait_for_stats(stream, lambda stats: stats.steps == 8 and stats.traded == ())
+
+
+@contextmanager
+def travelling(stream):
+    """Change the prompt each tenth of a second."""
+    arrived = threading.Event()
+
+    def travel():
+        for number in count():
+            if arrived.wait(0.1):
+                break
+            stream.update(prompt=str(number))
+
+    traveller = threading.Thread(target=travel)
+    traveller.start()
+    try:
+        yield
+    finally:
+        arrived.set()
+        traveller.join()
+
+
 def test_where_nothing_keeps_the_bound_pictures_still_come_and_it_is_said():
-    with Stream(Slow(), StreamConfig(**SIZE, steps=2), Params(max_age=1)) as stream:
+    with Stream(toy.Slow(), StreamConfig(**SIZE, steps=2), Params(max_age=1)) as stream:
         wait_for_stats(stream, lambda stats: any(word.startswith("age 1 -> ") for word in stats.traded))
         assert show_until(stream, lambda frame: True, number=10**6)
 

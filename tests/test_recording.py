@@ -42,7 +42,7 @@ def read(path):
 
 def record(path, frames):
     with open_live_sink(str(path), LIKE) as sink:
-        sink.run(iter(frames), lambda speed: Status(), None)
+        sink.run(iter(frames), lambda speed: Status(), None, {})
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

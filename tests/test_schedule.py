@@ -16,6 +16,7 @@ from millstream.core.schedule import (
     levels_from_strength,
     levels_from_t_index,
     make_stages,
+    spread,
 )
 from tests.oracle import (
     MODES,
@@ -95,6 +96,15 @@ def test_t_index_counts_the_fifty_step_schedule() -> None:
     assert levels_from_t_index(range(50)) == expected
     assert levels_from_t_index([0, 16, 32, 45]) == [999, 679, 359, 99]
     assert levels_from_t_index([0, 49], levels=200) == [199, 3]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 8])
+def test_fewer_steps_use_indices_spread_over_those_given(count):
+    given = [0, 3, 10, 11, 20, 30, 40, 45]
+    used = spread(given, count)
+    assert used[0] == given[0] and used == sorted(set(used)) and len(used) == count
+    gaps = {given.index(b) - given.index(a) for a, b in pairwise(used)}
+    assert max(gaps, default=0) - min(gaps, default=0) <= 1
 
 
 def chain(form: Form, levels: list[int], z: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:

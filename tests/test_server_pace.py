@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from millstream.params import Params
 from millstream.server.pace import MOST_AHEAD, Pace
+from tests.serving import closes_with, settings, shared
+from tests.workers import picture
 
 SECONDS = 20.0
 
@@ -95,6 +98,30 @@ def test_a_stream_batch_is_fed_each_tick(stages: int) -> None:
     run = simulate(0.05, 0.004, stages)
     assert run.rate > 0.9 / 0.05
     assert run.age < (stages + 0.4) * 0.05
+
+
+def test_a_stream_batch_of_another_form_is_measured_anew() -> None:
+    """Groups of three that leave each 0.3 s, behind single frames: P is a third of that."""
+    pace = Pace(1, 1, 0.01)
+    pace.reshape(2, 3)
+    for k in range(60):
+        pace.arrived(k, 0.1 * k)
+        pace.finished(k, 5.0, 0.1 * k + 5.0)
+    assert pace.process == pytest.approx(0.1, rel=0.1)
+
+
+def test_the_pace_is_that_of_the_steps_that_run(pytestconfig: pytest.Config) -> None:
+    """Fifty steps are asked for and told still; fewer are run for the bound's sake, and are what pictures come for."""
+    closes_with(pytestconfig)
+    asked = settings(steps=50).model_copy(update={"params": Params(max_age="300ms")})
+    with shared().client.open(asked) as stream:
+        session = shared().house.get(stream.session)
+        for _ in stream.run(picture(k % 5) for k in range(2000)):
+            if session._uplink._pace.stages < 50:
+                break
+        stream.set(prompt="b")
+        assert session.settings.config.steps == 50
+        assert session._uplink._pace.stages == session.stats()["steps"] < 50
 
 
 def test_credit_is_cumulative_and_bounded() -> None:

@@ -43,11 +43,11 @@ def fills():
     return shows(np.full((240, 320, 3), COLOURS[0]))()
 
 
-def run(acts, status=lambda speed: LINES):
+def run(acts, status=lambda speed: LINES, keys=None):
     """Run a window over the pictures of `acts`, a generator that also looks at the screen; tell whether it was left."""
     stop = Event()
     with Window() as window:
-        window.run(acts(stop), status, stop)
+        window.run(acts(stop), status, stop, keys or {})
     assert stop.is_set()
 
 
@@ -98,6 +98,42 @@ def test_the_keys():
 
     with virtual.screen():
         run(acts)
+    assert passed
+
+
+@virtual.needs_screen
+@virtual.needs_keys
+def test_the_views_and_what_other_keys_do():
+    """Side by side the result lies at the right, half as large; split, the source is its left half, also in a pause."""
+    passed, pressed = [], []
+    source = Frame(0, np.full((48, 64, 3), COLOURS[3], np.uint8))
+
+    def acts(stop):
+        yield Frame(7, quarters())
+        virtual.wait_until(shows(quarters()))
+        virtual.press("space")
+        virtual.wait_until(lambda: not shows(quarters())())
+        yield Frame(8, picture(8))
+        virtual.press("v")
+        virtual.wait_until(shows(np.full((100, 150, 3), COLOURS[3]), left=162, top=190))  # all of the left
+        assert shows(np.full((40, 70, 3), COLOURS[0]), left=325, top=195)()
+        virtual.press("v")
+        virtual.wait_until(shows(np.full((190, 158, 3), COLOURS[3]), left=160, top=165))
+        assert shows(quarters()[50:, 160:], left=320, top=170)()
+        virtual.press("v")
+        virtual.wait_until(shows(quarters()[50:], top=170))
+        virtual.press("h")
+        virtual.wait_until(lambda: not shows(quarters()[50:], top=170)())
+        virtual.press("h")
+        virtual.wait_until(shows(quarters()[50:], top=170))
+        for key in ("s", "x", "r", "u"):
+            virtual.press(key)
+        virtual.wait_until(lambda: pressed == [("s", 7), ("r", 7), ("u", 7)])
+        passed.append(True)
+
+    keys = {key: lambda shown, key=key: pressed.append((key, shown.id)) for key in ("s", "r", "u")}
+    with virtual.screen():
+        run(acts, lambda speed: Status(source=source), keys)
     assert passed
 
 

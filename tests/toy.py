@@ -5,6 +5,7 @@ Pictures are latents in 8 bits. The denoiser is `oracle.toy`'s: non-linear, it m
 
 from dataclasses import dataclass, field
 from functools import cache
+from time import sleep
 from zlib import crc32
 
 import numpy as np
@@ -18,6 +19,7 @@ from millstream.params import Params
 from tests import oracle
 
 SIDE = 16
+LIMIT = 120.0  # seconds: generous, for machines with other work
 CPU = torch.device("cpu")
 
 
@@ -50,6 +52,17 @@ class ToyModel:
 
     def decode(self, latents: Tensor) -> Tensor:
         return ((latents + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1)
+
+
+@dataclass(frozen=True)
+class Slow(ToyModel):
+    """A row takes a pause, in seconds."""
+
+    pause: float = 0.005
+
+    def denoise(self, x: Tensor, t: Tensor, cond: dict[str, Tensor]) -> Tensor:
+        sleep(self.pause * len(x))
+        return super().denoise(x, t, cond)
 
 
 @cache

@@ -22,7 +22,7 @@ from millstream.core.graph import Form, Inputs, LaneForm, Outputs, TickGraph
 from millstream.core.guidance import guidance_weights
 from millstream.core.noise import stage_noise
 from millstream.core.rows import Conditioning, Group, Lane, Layout, Leaving, Prepared
-from millstream.core.schedule import Rule, levels_from_strength, levels_from_t_index, make_stages
+from millstream.core.schedule import Rule, levels_from_strength, levels_from_t_index, make_stages, spread
 from millstream.core.tick import admit, advance
 from millstream.errors import BadInputError, MillstreamError, ModelError
 from millstream.frame import Frame
@@ -39,11 +39,15 @@ class Session:
 
     `config` is complete: width, height, back end and precision are set. `version` counts the changes of parameters,
     from 1 or from where the session before this one stood. `waits` says whether a tick waits for the back end to be
-    ready, or runs eager until it is.
+    ready, or runs eager until it is. `indices` is how many values t_index has: one a step, or more, of which as many as
+    there are steps are used.
     """
 
-    def __init__(self, model: Model, config: StreamConfig, params: Params, version: int = 1) -> None:
+    def __init__(
+        self, model: Model, config: StreamConfig, params: Params, version: int = 1, indices: int | None = None
+    ) -> None:
         self.model = model
+        self.indices = indices or config.steps
         self.config = resolve(config, model)
         self.backend = choose(self.config.backend, self.config.precision, model.device, model.dtype).backend
         self.rule: Rule = model.rule if config.sampler == "auto" else config.sampler
@@ -152,9 +156,9 @@ class Session:
         if params.t_index is None:
             strength = 1.0 if self.config.input == "text" else params.strength
             return levels_from_strength(steps, strength, self.rule, levels)
-        if len(params.t_index) != steps:
-            raise BadInputError(f"t_index: give {steps} values, one a step (got {len(params.t_index)})")
-        return levels_from_t_index(params.t_index, levels)
+        if len(params.t_index) != self.indices:
+            raise BadInputError(f"t_index: give {self.indices} values, one a step (got {len(params.t_index)})")
+        return levels_from_t_index(spread(params.t_index, steps), levels)
 
     def _draw_noise(self, seed: int) -> Float[Tensor, "stages c h w"]:
         return stage_noise(seed, self.layout.stages, self.layout.shape).to(self.model.device)
@@ -209,12 +213,12 @@ class Engine:
         self.plans = Plans(model, store, limit=free_bytes(model.device) / 4)
         self._turns = Turns()
 
-    def open(self, config: StreamConfig, params: Params, version: int = 1) -> Session:
-        """Open a session, whose parameters have this version.
+    def open(self, config: StreamConfig, params: Params, version: int = 1, indices: int | None = None) -> Session:
+        """Open a session, whose parameters have this version. See `Session` for `indices`.
 
         Raises BadInputError where the model cannot serve it, ModelError where no back end can, or memory does not do.
         """
-        session = Session(self.model, config, params, version)
+        session = Session(self.model, config, params, version, indices)
         weights = self._weights() if session.backend else 0
         check_tick(self.model, (session.whole,), _inputs([session]), weights, self.model.device)
         return session

@@ -1,17 +1,19 @@
 """A stream: source, queue, engine, queue, sink. Offline nothing is lost; live the newest wins."""
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from functools import cache
 from itertools import count as counting
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from millstream.engine import Engine, Session, resolve
 from millstream.errors import BadInputError
 from millstream.feed import Feed, offline
 from millstream.frame import NO_PIXELS, Frame, Pixels
+from millstream.live.asked import Asked
 from millstream.live.changes import following
 from millstream.live.live import Live
 from millstream.live.stats import LiveStats
@@ -23,6 +25,13 @@ from millstream.params import ModelConfig, Params, Settings, StreamConfig, check
 from millstream.queues import ahead
 
 
+class Target(NamedTuple):
+    """What a stream is asked to be; `engine` gives its engine, and may load a model for it the first time."""
+
+    engine: Callable[[], Engine]
+    config: StreamConfig
+
+
 class Stream:
     """One stream of pictures through a model.
 
@@ -32,8 +41,8 @@ class Stream:
     """
 
     def __init__(self, model: Model, config: StreamConfig, params: Params) -> None:
-        self._asked = config
-        self._engine = Engine(model)
+        self._engine = engine = Engine(model)
+        self._asked = Asked(Target(lambda: engine, config))
         self._session = self._engine.open(config, params)
         self._live: Live | None = None
         self._starting = Lock()
@@ -69,30 +78,41 @@ class Stream:
         """
         return self._live.update(changes, in_flight) if self._live else self._session.update(changes, in_flight)
 
-    def change(self, *, model: str | Path | ModelConfig | Model | None = None, **config: Any) -> Future[StreamConfig]:
+    def change(
+        self,
+        *,
+        model: str | Path | ModelConfig | Model | None = None,
+        params: Mapping[str, Any] | None = None,
+        **config: Any,
+    ) -> Future[StreamConfig]:
         """Live: change what the stream is, fields of StreamConfig or the model, while pictures go on being shown.
 
-        The rest stays as it was asked for. What is new is loaded and built in the background, and takes over without a
-        break. The future is the new configuration, complete; what stands in the way is raised by it, and all goes on as
-        it was. Raises BadInputError at once for what the schema, or the present model, refuses. A newer change cancels
-        one under way. See `Live.change`.
+        The rest stays as it was asked for last. `params` change with it: both take effect, or neither. What is new is
+        loaded and built in the background, and takes over without a break. The future is the new configuration,
+        complete; what stands in the way is raised by it, and all goes on as it was. Raises BadInputError at once for
+        what the schema, or the present model, refuses. A newer change takes in one under way, and cancels it. See
+        `Live.change`.
         """
-        live = self._running()
-        asked: StreamConfig = check(StreamConfig, self._asked.model_dump() | config)
-        check(Settings, {"config": asked, "params": self.params})
-        engine = self._engine
-        if model is None:
-            resolve(asked, engine.model)
+        live, newest = self._running(), self._asked.newest
+        wanted = Target(
+            newest.engine if model is None else cache(lambda: Engine(_load(model))),
+            check(StreamConfig, newest.config.model_dump() | config),
+        )
+        check(Settings, {"config": wanted.config, "params": live.ahead(params)})
+        if wanted.engine is self._asked.stands.engine:
+            resolve(wanted.config, wanted.engine().model)
 
-        def open_() -> tuple[Engine, Session]:
-            of = engine if model is None else Engine(_load(model))
-            return of, of.open(asked, self.params, self._session.version)
+        def open_(params: Params) -> tuple[Engine, Session]:
+            engine = wanted.engine()
+            return engine, engine.open(wanted.config, params)
 
         def changed(session: Session) -> StreamConfig:
-            self._asked, self._engine, self._session = asked, live.engine, session
+            self._engine, self._session = live.engine, session
             return session.config
 
-        return following(live.change(open_), changed)
+        answer = live.change(open_, params)
+        self._asked.ask(wanted, answer)
+        return following(answer, changed)
 
     def run(self, source: Source | str | Path | Iterable[Pixels]) -> Iterator[Frame]:
         """Send a whole source through: as many frames come out as went in, in order. Reading runs beside the engine.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from millstream.cli.common import INTERRUPTED, Done, facts, load, refuse_same, say, sized
 from millstream.cli.player import Player
+from millstream.cli.typed import listen
 from millstream.errors import BadInputError
 from millstream.media.base import Source
 from millstream.media.live import CAMERA, SCREEN, STDOUT, WINDOW, LiveSink, open_live, open_live_sink
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 
 SOURCES = f"{CAMERA}[:N], {SCREEN}[:N], {SCREEN}:X,Y,WIDTH,HEIGHT, {DEMO}, or a video, picture or folder"
 SINKS = f"{WINDOW}, a video file, or {STDOUT} for stdout, as NUT: `... | ffplay -`"
-KEYS = "keys of the window: F full screen (Esc leaves it), I statistics, space pause, Q quit"
+KEYS = (
+    "keys of the window: V view, F full screen (Esc leaves it), S snapshot, R recording, U undo, I statistics, "
+    "space pause, H keys, Q quit; a line typed on the terminal is a new prompt, or a setting: `:strength 0.6`"
+)
 
 
 def add_parser(commands: "_SubParsersAction[Parser]") -> None:
@@ -73,7 +77,8 @@ class Played:
 def _play(stream: "Stream", source: Source, sink: LiveSink) -> Played:
     begun = monotonic()
     with stop_asked() as asked, frame_bar(None) as advance, Player(stream, source, asked, advance) as player:
-        sink.run(player.pictures(), player.status, player.stop)
+        listen(player.desk.obey)
+        sink.run(player.pictures(), player.status, player.stop, player.acts)
         done = Done(player.count, monotonic() - begun, asked.is_set())
         played = Played(done, stream.config, stream.stats(), player.error)
     if not done.frames:  # the sink, left as after Ctrl-C or by this error, then says nothing of its own

@@ -7,9 +7,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from millstream.cli.common import say
+from millstream.cli.desk import Desk
+from millstream.cli.takes import Takes
 from millstream.frame import Frame
 from millstream.media.base import Source, SourceInfo
-from millstream.media.status import Status
+from millstream.media.status import Acts, Status
 
 if TYPE_CHECKING:
     from millstream.live.stats import LiveStats
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 LOOK = 0.5  # seconds without a picture after which to see whether the source still gives any
 SILENT = 3.0  # seconds without a picture, at least, that are said
 PERIODS = 3  # of the source's frame rate, which may be slow: as many pictures must be missing
+TOLD = 4.0  # seconds for which a window shows what became of a key or a line
 LINGER = 1.0  # seconds that a source has to end; a device that hangs does not hold the program
 
 
@@ -38,6 +41,10 @@ class Player:
         self._ended = Event()
         self._came_in = self._came_out = monotonic()
         self._said = ""
+        self._told, self._told_at = "", 0.0
+        self._submitted: Frame | None = None
+        self.desk = Desk(stream, self._tell)
+        self._takes = Takes(source.info, self._tell)
         self._thread = Thread(target=self._read, daemon=True, name="millstream-source")
 
     def __enter__(self) -> Self:
@@ -47,6 +54,7 @@ class Player:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._takes.close()
         self._source.close()
         self._thread.join(LINGER)
 
@@ -77,12 +85,19 @@ class Player:
 
     def status(self, speed: float) -> Status:
         """What to show beside the picture; `speed` is the pictures shown a second."""
-        return Status(self.notice, describe(self._stream.stats(), speed))
+        told = self._told if monotonic() - self._told_at < TOLD else ""
+        return Status(told or self.notice, describe(self._stream.stats(), speed), self._submitted)
+
+    @property
+    def acts(self) -> Acts:
+        """What keys do: the letters are those of the page."""
+        return {"s": self._takes.snapshot, "r": lambda _: self._takes.record(), "u": lambda _: self.desk.undo()}
 
     def _read(self) -> None:
         try:
             for frame in self._source:
                 self._stream.submit(frame)
+                self._submitted = frame
                 self._came_in = monotonic()
         except Exception as error:  # raised again by the command
             self.error = error
@@ -92,8 +107,13 @@ class Player:
         if frame is not None:
             self.count += 1
             self._came_out = monotonic()
+            self._takes.put(frame)
             self._advance()
             yield frame
+
+    def _tell(self, message: str) -> None:
+        self._told, self._told_at = message, monotonic()
+        say(message, 0)
 
     def _say_notice(self) -> None:
         notice = self.notice

@@ -78,9 +78,14 @@ class LiveStream:
         """Change parameters; give the revision that results then carry. Raises BadInputError."""
         return int(self._ask("set", params=params, in_flight=in_flight)["rev"])
 
-    def change(self, model: dict[str, Any] | None = None, **config: Any) -> dict[str, Any]:
-        """Change model or configuration; give the settings that came of it. Raises BadInputError."""
-        answer = self._ask("change", OPENING, model=model, config=config)
+    def change(
+        self, model: dict[str, Any] | None = None, params: dict[str, Any] | None = None, **config: Any
+    ) -> dict[str, Any]:
+        """Change model or configuration, and with it parameters; give the settings that came of it.
+
+        Raises BadInputError, and then nothing has changed.
+        """
+        answer = self._ask("change", OPENING, model=model, config=config, params=params or {})
         return {section: answer[section] for section in ("model", "config", "params")}
 
     def snapshot(self) -> dict[str, Any]:

@@ -87,6 +87,11 @@ def levels_from_t_index(t_index: Sequence[int], levels: int = 1000) -> list[int]
     return [levels - 1 - i * (levels // GRID) for i in t_index]
 
 
+def spread(t_index: Sequence[int], steps: int) -> list[int]:
+    """So many of the indices, evenly spread from the first one, where fewer steps are run than were asked for."""
+    return [t_index[i * len(t_index) // steps] for i in range(steps)]
+
+
 def make_stages(schedule: NoiseSchedule, levels: Sequence[int], rule: Rule, renoise: bool = True) -> Stages:
     """Compute every coefficient of the stages at `levels`, noisiest first."""
     index = torch.tensor(list(levels))

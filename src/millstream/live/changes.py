@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 
 from millstream.engine import Engine, Session, update_alike
 from millstream.live.handover import Show, Track, refuse
+from millstream.params import Params, check
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-Open = Callable[[], tuple[Engine, Session]]
+Open = Callable[[Params], tuple[Engine, Session]]
 
 
 class Changes:
@@ -23,7 +24,7 @@ class Changes:
         self._builder = ThreadPoolExecutor(1, "millstream-change")
         self._lock = Lock()
         self._answer: Future[Session] | None = None
-        self._since: dict[str, Any] = {}  # parameters that changed since the change was asked for
+        self._since: dict[str, Any] = {}  # parameters that come with the change, or changed since it was asked for
         self._session: Session | None = None
         self._prepared: tuple[Track, Future[Session]] | None = None
 
@@ -32,15 +33,24 @@ class Changes:
         """Whether a change was begun and has no answer yet."""
         return self._answer is not None and not self._answer.done()
 
-    def begin(self, open_: Open) -> Future[Session]:
-        """Begin a change; one that is under way is cancelled. See `Live.change`."""
+    def begin(self, open_: Open, params: Mapping[str, Any] | None = None) -> Future[Session]:
+        """Begin a change; one that is under way is cancelled, and its parameters go over to this one.
+
+        See `Live.change`.
+        """
         answer: Future[Session] = Future()
         with self._lock:
+            since = self._coming() | dict(params or {})
             if self._answer is not None:
                 self._answer.cancel()
-            self._answer, self._since, self._session = answer, {}, None
+            self._answer, self._since, self._session = answer, since, None
         self._builder.submit(self._prepare, open_, answer)
         return answer
+
+    def ahead(self, params: Mapping[str, Any] | None = None) -> Params:
+        """The parameters with which a change that brings these would begin. Raises BadInputError for what is wrong."""
+        with self._lock:
+            return self._revised(self._coming() | dict(params or {}))
 
     def update(self, changes: Mapping[str, Any], in_flight: bool) -> int:
         """Change parameters of the session that is shown and of the one that comes; give the version of both.
@@ -70,7 +80,7 @@ class Changes:
         if answer.cancelled():
             return
         try:
-            engine, session = open_()
+            engine, session = open_(self._params(answer))
             self._catch_up(session, answer)
             wait_for_tick(engine, session, answer)
             if not answer.cancelled():
@@ -78,6 +88,18 @@ class Changes:
                 self._hand_on(Track(engine, session), answer)
         except Exception as error:
             refuse(answer, error)
+
+    def _coming(self) -> dict[str, Any]:
+        return self._since if self.under_way else {}
+
+    def _revised(self, changes: dict[str, Any]) -> Params:
+        params: Params = check(Params, self._show.present.session.params.model_dump() | changes)
+        return params
+
+    def _params(self, answer: Future[Session]) -> Params:
+        """What the session of a change is opened with."""
+        with self._lock:
+            return self._revised(self._since if answer is self._answer else {})
 
     def _catch_up(self, session: Session, answer: Future[Session]) -> None:
         """Bring the parameters to what they became since; from here on `update` reaches the session."""

@@ -106,7 +106,7 @@ class Keeper:
         return Fraction(self._admitted or 1, self._offered or 1).limit_denominator(4)
 
     def reset(self) -> None:
-        """Forget what was seen: parameters or the session are others."""
+        """Forget what was seen: the bound or the session is another."""
         self._seen.clear()
         self._near_since = None
         self._admitted = self._offered = 0

@@ -6,7 +6,7 @@ ticks, however slow the source. Where the source has stalled the last frame is s
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from threading import Event, Lock, Thread
@@ -16,14 +16,15 @@ from typing import Any
 from millstream.engine import Engine, Session
 from millstream.errors import MillstreamError
 from millstream.frame import NO_PIXELS, Frame, Pixels
-from millstream.live.changes import Changes
+from millstream.live.changes import Changes, Open
 from millstream.live.handover import Show, Track
 from millstream.live.stats import LiveStats, percentiles
 from millstream.live.trading import Trade
 from millstream.media.arrays import rgb_of_array
+from millstream.params import Params
 from millstream.queues import Mailbox
 
-STALLED = 0.25  # seconds without a new picture after which the source counts as stalled
+STALLED = 0.25  # seconds of waiting for a new picture after which the source counts as stalled
 AGES = 1024  # how many of the last pictures the statistics of age are made of
 
 
@@ -38,7 +39,7 @@ class Live:
         self._trade = Trade(self._show, self._changes)
         self._last: Frame | None = None
         self._submitted = self._finished = self._turned_away = 0
-        self._submitted_at = float("inf")
+        self._waits_since = float("inf")  # since when the worker has nothing to do but wait for a picture
         self._newest = -1
         self._ages: deque[float] = deque(maxlen=AGES)
         self._version = session.version
@@ -77,7 +78,6 @@ class Live:
         with self._submitting:
             frame = picture if isinstance(picture, Frame) else Frame(self._submitted, pixels, monotonic())
             self._submitted += 1
-            self._submitted_at = monotonic()
             self._inbox.put(replace(frame, pixels=pixels))
 
     def poll(self, timeout: float | None = 0.0) -> Frame | None:
@@ -99,17 +99,23 @@ class Live:
         """
         return self._changes.update(changes, in_flight)
 
-    def change(self, open_: Callable[[], tuple[Engine, Session]]) -> Future[Session]:
+    def ahead(self, params: Mapping[str, Any] | None = None) -> Params:
+        """The parameters that the session of a change begins with, where it brings these. Raises BadInputError."""
+        return self._changes.ahead(params)
+
+    def change(self, open_: Open, params: Mapping[str, Any] | None = None) -> Future[Session]:
         """Show another session, of any engine, as soon as it can take over without a break.
 
-        `open_` is called in a thread of its own, and may load a model there. Its session's tick is built and tried
-        there too; then it takes over between two ticks. The future is the session, once its first picture is out or,
-        where the source has stalled, in its place. It raises what `open_`, the building or the first ticks raise, and
-        then all goes on as it was. A newer change cancels one that is under way. Parameters that change in the meantime
-        reach it, and its version is above all before. The future's callbacks must be quick: the worker calls them.
+        `params` are changed with it: both take effect, or neither. `open_` is called with all parameters in a thread of
+        its own, and may load a model there. Its session's tick is built and tried there too; then it takes over between
+        two ticks. The future is the session, once its first picture is out or, where the source has stalled, in its
+        place. It raises what `open_`, the building or the first ticks raise, and then all goes on as it was. A newer
+        change cancels one that is under way, and brings that one's parameters too. Parameters that change in the
+        meantime reach it, and its version is above all before. The future's callbacks must be quick: the worker calls
+        them.
         """
         self._raise()
-        return self._changes.begin(open_)
+        return self._changes.begin(open_, params)
 
     def drain(self) -> list[Frame]:
         """Finish everything that was submitted; give what has not been polled, in order."""
@@ -183,19 +189,23 @@ class Live:
         if self._version != self.session.version:
             self._version = self.session.version
             self._ages.clear()
-            self._trade.reset()
 
     def _next(self) -> Frame | None:
         """The newest picture; the last one again where the source has stalled; None for a bubble or nothing."""
-        found = self._inbox.take(1, self._patience())
+        patience = self._patience()
+        if patience != 0 and self._last is not None:
+            self._waits_since = min(self._waits_since, monotonic())
+        found = self._inbox.take(1, patience)
         if found:
+            self._waits_since = float("inf")
             return self._admitted(found[0])
         holds = self._drained is not None or self._show.busy or self.session.config.stall == "hold"
         return None if holds or not self._stalled else self._last
 
     @property
     def _stalled(self) -> bool:
-        return monotonic() - self._submitted_at > STALLED
+        """Whether a picture is long in coming. While a tick is under way none is missed: one may be on its way."""
+        return monotonic() - self._waits_since >= STALLED
 
     def _admitted(self, frame: Frame) -> Frame | None:
         if self._drained is None and not self._trade.admits(frame, monotonic()):

@@ -9,7 +9,7 @@ from millstream.frame import Frame
 from millstream.live.changes import Changes
 from millstream.live.handover import Show
 from millstream.live.latency import Keeper, Seen, describe, ladder
-from millstream.params import StreamConfig
+from millstream.params import Params, StreamConfig
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,7 @@ class Trade:
         self.aged = 0
         self._late: float | None = None  # age of the newest picture shown, where that is above the bound
         self._settle(show.present.session)
+        self._judged_by = self._bound
 
     def admits(self, frame: Frame, now: float) -> bool:
         """Whether a new frame is to enter."""
@@ -41,13 +42,10 @@ class Trade:
             self._late = age if bound is not None and age > bound else None
         return shown
 
-    def reset(self) -> None:
-        """Forget the ages: parameters are others."""
-        self._keeper.reset()
-
     def step(self, now: float) -> bool:
         """Move where that is wanted, and take note of what has moved. True where another session is shown."""
         moved = self._note()
+        self._watch_bound()
         wanted = self._keeper.wanted(self._bound, now)
         if wanted != self._keeper.at and self._moving is None and not self._changes.under_way:
             if self._built():
@@ -68,6 +66,12 @@ class Trade:
     def _bound(self) -> float | None:
         age = self._session.params.max_age
         return None if age is None else age / 1000
+
+    def _watch_bound(self) -> None:
+        """Begin to judge anew where the bound is another. No other parameter tells on what a tick costs."""
+        if self._bound != self._judged_by:
+            self._judged_by = self._bound
+            self._keeper.reset()
 
     def _built(self) -> bool:
         return self._show.present.engine.computing(self._session) == self._session.config.backend
@@ -104,8 +108,9 @@ class Trade:
             size = {"steps": rung.steps, "width": rung.width, "height": rung.height}
             config = self._asked.model_copy(update=size)
             engine = self._show.present.engine
-            self._moving = to, self._changes.begin(partial(_open, engine, self._session, config))
+            self._moving = to, self._changes.begin(partial(_open, engine, config, self._asked.steps))
 
 
-def _open(engine: Engine, like: Session, config: StreamConfig) -> tuple[Engine, Session]:
-    return engine, engine.open(config, like.params)
+def _open(engine: Engine, config: StreamConfig, steps: int, params: Params) -> tuple[Engine, Session]:
+    """A session on another rung; of `steps` that were asked for it may run fewer."""
+    return engine, engine.open(config, params, indices=steps)

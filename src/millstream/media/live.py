@@ -17,7 +17,7 @@ from millstream.media.recording import PipeSink, Recording
 from millstream.media.screen import ScreenSource
 from millstream.media.sinks import open_sink
 from millstream.media.sources import open_source
-from millstream.media.status import Status
+from millstream.media.status import Acts, Status
 
 if TYPE_CHECKING:
     from millstream.media.window import Window
@@ -29,8 +29,11 @@ SUFFIXES = (".mp4", ".mkv", ".mov", ".webm")
 class LiveSink(Protocol):
     """A place for live pictures, as a context; it holds a playable result however it is left, if any picture came."""
 
-    def run(self, pictures: Iterable[Frame], status: Callable[[float], Status], stop: Event) -> None:
-        """Take `pictures` until they end. A sink whose user has enough sets `stop`, which ends them."""
+    def run(self, pictures: Iterable[Frame], status: Callable[[float], Status], stop: Event, acts: Acts) -> None:
+        """Take `pictures` until they end. A sink whose user has enough sets `stop`, which ends them.
+
+        Where it has keys, they do `acts`.
+        """
 
     def __enter__(self) -> Self: ...
 

@@ -18,7 +18,7 @@ from millstream.errors import OutputError
 from millstream.frame import Frame
 from millstream.media.base import Sink
 from millstream.media.fit import fit_frame
-from millstream.media.status import Status
+from millstream.media.status import Acts, Status
 
 _GAP = 0.002  # seconds; the coarsest container that is written keeps times to 1 ms
 _TICK = Fraction(1, 90_000)
@@ -57,8 +57,8 @@ class Recording(Sink):
         self._captured, self._written = frame.time, time
         self._sink.write(replace(fit_frame(frame, self._size), time=time))
 
-    def run(self, pictures: Iterable[Frame], status: Callable[[float], Status], stop: Event) -> None:
-        """Write `pictures` until they end; a file has no place for the status."""
+    def run(self, pictures: Iterable[Frame], status: Callable[[float], Status], stop: Event, acts: Acts) -> None:
+        """Write `pictures` until they end; a file has no place for the status, and no keys."""
         for frame in pictures:
             self.write(frame)
 

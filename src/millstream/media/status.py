@@ -1,11 +1,18 @@
 """What a live sink can show beside the picture."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+from millstream.frame import Frame
+
+Acts = Mapping[str, Callable[[Frame], None]]
+"""What the user of a live sink can do beside looking, by the key that asks for it; each is given the picture shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A notice for as long as it holds, and lines of statistics for when they are asked for."""
+    """A notice for as long as it holds, lines of statistics for when they are asked for, and what last went in."""
 
     notice: str = ""
     lines: tuple[str, ...] = ()
+    source: Frame | None = None

@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterable
 from threading import Event, Lock, Thread
 from time import monotonic
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self, get_args
 
+import numpy as np
 import pygame
 
 from millstream.errors import OutputError
-from millstream.frame import Frame
-from millstream.media.status import Status
+from millstream.frame import Frame, Pixels
+from millstream.media.fit import fit_frame
+from millstream.media.status import Acts, Status
 
 REFRESH = 0.5  # seconds between two looks at the statistics
 _SHARE = 0.8  # of the desktop that a new window may take
@@ -26,12 +28,25 @@ _NO_DISPLAY = "window: there is no display; start from a desktop, or take a file
 _CAME, _ENDED, _REFRESH = (pygame.event.custom_type() for _ in range(3))
 
 Size = tuple[int, int]
+View = Literal["result", "side", "split"]
+VIEWS: tuple[View, ...] = get_args(View)
+KEYS = (
+    "V: result alone, side by side, split",
+    "F: full screen, Esc leaves it",
+    "S: snapshot",
+    "R: start or end a recording",
+    "U: undo a change",
+    "I: statistics",
+    "Space: pause",
+    "H: these keys",
+    "Q: quit",
+)
 
 
 class Window:
     """Shows the newest of live pictures, as large as fits.
 
-    F fills the screen and Esc leaves it, I shows the statistics, space holds the picture, Q or closing it ends.
+    `KEYS` says what keys do. Closing it ends, as Q does.
 
     For the main thread, but for `write`. It opens with its first picture: margins apart, it is never black. Entering
     raises OutputError where there is no display.
@@ -42,9 +57,12 @@ class Window:
         """What shows windows here, by SDL's name of it: x11, wayland, windows, cocoa; known once it is entered."""
         self._title = title
         self._newest: Frame | None = None
+        self._held: tuple[Frame, Frame | None] | None = None  # what is shown, and what had last gone in
+        self._view: View = VIEWS[0]
+        self._acts: Acts = {}
         self._posted = Lock()
         self._status: Callable[[float], Status] = lambda _: Status()
-        self._paused = self._informed = False
+        self._paused = self._informed = self._helped = False
         self._shown, self._since, self._speed = 0, monotonic(), 0.0
 
     def __enter__(self) -> Self:
@@ -58,12 +76,13 @@ class Window:
     ) -> None:
         pygame.display.quit()
 
-    def run(self, pictures: Iterable[Frame], status: Callable[[float], Status], stop: Event) -> None:
+    def run(self, pictures: Iterable[Frame], status: Callable[[float], Status], stop: Event, acts: Acts) -> None:
         """Show `pictures`, read in a thread of their own, until they end or the user has enough.
 
-        `status` is told the pictures shown a second. In the end `stop` is set, by which `pictures` must end too.
+        `status` is told the pictures shown a second; keys do `acts`. In the end `stop` is set, by which `pictures` must
+        end too.
         """
-        self._status = status
+        self._status, self._acts = status, acts
         reader = Thread(target=self._read, args=(pictures,), daemon=True, name="millstream-window")
         reader.start()
         pygame.time.set_timer(_REFRESH, int(REFRESH * 1000))
@@ -106,15 +125,25 @@ class Window:
             self._informed = not self._informed
         elif key == pygame.K_SPACE:
             self._paused = not self._paused
+        elif key == pygame.K_h:
+            self._helped = not self._helped
+        elif key == pygame.K_v:
+            self._view = VIEWS[(VIEWS.index(self._view) + 1) % len(VIEWS)]
+            self._compose()
+        elif self._held and (act := self._acts.get(pygame.key.name(key))):
+            act(self._held[0])
         self._draw()
         return key != pygame.K_q
 
     def _take(self) -> None:
         self._posted.release()
         if self._newest is not None and not self._paused:
-            self._canvas.take(self._newest)
             self._shown += 1
-            self._draw()
+            self._draw(self._newest)
+
+    def _compose(self) -> None:
+        if self._held is not None:
+            self._canvas.take(composed(*self._held, self._view))
 
     def _measure(self) -> None:
         now = monotonic()
@@ -122,11 +151,14 @@ class Window:
         self._shown, self._since = 0, now
         self._draw()
 
-    def _draw(self) -> None:
+    def _draw(self, fresh: Frame | None = None) -> None:
         status = self._status(self._speed)
+        if fresh is not None:
+            self._held = fresh, status.source
+            self._compose()
         notices = (status.notice, "paused" if self._paused else "")
         lines = [notice for notice in notices if notice]
-        self._canvas.draw([*lines, *(status.lines if self._informed else ())])
+        self._canvas.draw([*lines, *(status.lines if self._informed else ()), *(KEYS if self._helped else ())])
 
 
 class Canvas:
@@ -139,11 +171,11 @@ class Canvas:
         self._picture: pygame.Surface | None = None
         self._windowed: Size = (0, 0)
 
-    def take(self, frame: Frame) -> None:
+    def take(self, pixels: Pixels) -> None:
         """Hold the picture that is drawn from now on; the first one opens the window."""
-        rows, columns = frame.pixels.shape[:2]
+        rows, columns = pixels.shape[:2]
         opens = self._picture is None
-        self._picture = pygame.image.frombytes(frame.pixels.tobytes(), (columns, rows), "RGB")
+        self._picture = pygame.image.frombytes(pixels.tobytes(), (columns, rows), "RGB")
         if opens:
             desktop = pygame.display.get_desktop_sizes()[0]
             self._windowed = opening((columns, rows), desktop)
@@ -189,6 +221,17 @@ def _open_display() -> str:
     except pygame.error:
         raise OutputError(_NO_DISPLAY) from None
     return pygame.display.get_driver()
+
+
+def composed(result: Frame, source: Frame | None, view: View) -> Pixels:
+    """The result alone, or with the source, brought to its size: at its left, or in place of its left half."""
+    if view == "result" or source is None:
+        return result.pixels
+    rows, columns = result.pixels.shape[:2]
+    left = fit_frame(source, (columns, rows)).pixels
+    if view == "split":
+        return np.hstack([left[:, : columns // 2], result.pixels[:, columns // 2 :]])
+    return np.hstack([left, result.pixels])
 
 
 def within(picture: Size, screen: Size) -> tuple[int, int, int, int]:

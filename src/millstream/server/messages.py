@@ -53,12 +53,13 @@ class Set:
 
 @dataclass(frozen=True)
 class Change:
-    """Change fields of ModelConfig and of StreamConfig: what has to be built anew."""
+    """Change fields of ModelConfig and of StreamConfig: what has to be built anew; and with it fields of Params."""
 
     sid: str
     request: int
     model: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,19 @@ class Pace:
 
     def __init__(self, stages: int, frames: int, least: float) -> None:
         """`stages` and `frames` are those of the stream batch; `least` is the shortest time between two pictures."""
-        self.stages, self.frames, self.least = stages, frames, least
-        self.process = least
+        self.least = self.process = least
         self.lead = 0.0
         self.upto = 0
         self._granted: dict[int, float] = {}
         self._newest, self._came = -1, 0.0  # the newest picture, and when it came
         self._begins = self._free = 0.0  # when the engine takes it, and when it will take the next
-        self._finished: deque[float] = deque(maxlen=frames + 1)
+        self._finished: deque[float] = deque()
+        self.reshape(stages, frames)
+
+    def reshape(self, stages: int, frames: int) -> None:
+        """Note the stages and frames of another stream batch."""
+        self.stages, self.frames = stages, frames
+        self._finished = deque(self._finished, maxlen=frames + 1)
 
     def begin(self, now: float) -> int:
         """Grant the first credit; give it."""

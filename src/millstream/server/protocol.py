@@ -109,11 +109,12 @@ class Set(Request):
 
 
 class Change(Request):
-    """Change what the stream is: its model, or its configuration."""
+    """Change what the stream is, its model or its configuration, and with it parameters."""
 
     type: Literal["change"]
     model: dict[str, Any] | None = None
     config: dict[str, Any] = {}
+    params: dict[str, Any] = {}
 
 
 class Ack(Message):

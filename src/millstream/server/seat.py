@@ -4,12 +4,14 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
-from millstream.engine import Engine, Session
+from millstream.engine import Engine, Session, resolve
 from millstream.errors import BadInputError, MillstreamError
 from millstream.frame import NO_PIXELS, Frame
+from millstream.live.asked import Asked
 from millstream.live.live import Live
-from millstream.params import ModelConfig, Settings, StreamConfig, check
+from millstream.params import ModelConfig, Params, Settings, StreamConfig, check
 from millstream.server.engines import Engines, free, memory_held
 from millstream.server.faults import die, out_of_memory, start
 from millstream.server.lighter import lighter, traded
@@ -32,13 +34,20 @@ from millstream.server.remarks import listen_to_remarks
 TOO_LARGE = "memory does not suffice; choose a smaller size, fewer steps or another model"
 
 
+class Target(NamedTuple):
+    """What a session is asked to be."""
+
+    model: ModelConfig
+    config: StreamConfig
+
+
 class Seat:
     """A session from its opening to its end. No method waits for the engine."""
 
     def __init__(self, command: Open, engines: Engines, mail: Mail) -> None:
         self.sid = command.sid
         self._engines, self._mail = engines, mail
-        self._model, self._config = command.settings.model, command.settings.config  # as they were asked for
+        self._asked = Asked(Target(command.settings.model, command.settings.config))
         self._live: Live | None = None
         self._closed = False
         self._commands = ThreadPoolExecutor(1, "millstream-commands")
@@ -100,10 +109,10 @@ class Seat:
         self._mail.put(Refused(self.sid, request, message))
 
     def _open(self, command: Open) -> None:
-        engine = self._engines.get(self._model)
+        engine = self._engines.get(command.settings.model)
         settings, session = _open_lighter(command, engine)
         given_up = traded(command.settings, settings, engine.model)
-        self._config = settings.config
+        self._asked = Asked(Target(settings.model, settings.config))
         self._live = live = Live(engine, session)
         device = str(engine.model.device)
         self._mail.put(
@@ -127,37 +136,45 @@ class Seat:
 
     def _change(self, command: Change) -> None:
         live = self._opened()
-        model = check(ModelConfig, self._model.model_dump() | command.model)
-        config = check(StreamConfig, self._config.model_dump() | command.config)
+        wanted = self._wanted(command)
+        check(Settings, {**wanted._asdict(), "params": live.ahead(command.params)})
         self._mail.put(Building(self.sid, command.request, ", ".join([*command.model, *command.config])))
-        future = live.change(partial(self._lay_out, model, config))
+        future = live.change(partial(self._lay_out, wanted), command.params)
+        self._asked.ask(wanted, future)
         # Back to the thread of the commands: where it is done is the live worker's, between two pictures.
-        future.add_done_callback(
-            lambda done: self._do(command.request, partial(self._changed, command.request, model, config, done))
+        future.add_done_callback(lambda done: self._do(command.request, partial(self._changed, command.request, done)))
+
+    def _wanted(self, command: Change) -> Target:
+        """What a change leads to, over what was asked for last. Raises BadInputError where the schema refuses it."""
+        model, config = self._asked.newest
+        return Target(
+            check(ModelConfig, model.model_dump() | command.model),
+            check(StreamConfig, config.model_dump() | command.config),
         )
 
-    def _lay_out(self, model: ModelConfig, config: StreamConfig) -> tuple[Engine, Session]:
+    def _lay_out(self, wanted: Target, params: Params) -> tuple[Engine, Session]:
         """The session that takes over, made in a thread of the live worker."""
         listen_to_remarks(self.sid, self._mail)
-        present = self._opened().session
-        engine = self._engines.get(model)
-        return engine, engine.open(config, present.params, present.version + 1)
+        engine = self._engines.get(wanted.model)
+        return engine, engine.open(wanted.config, params)
 
-    def _changed(self, request: int, model: ModelConfig, config: StreamConfig, done: Future[Session]) -> None:
+    def _changed(self, request: int, done: Future[Session]) -> None:
         try:
             version = done.result().version
         except CancelledError:
             raise BadInputError("a newer change has taken the place of this one") from None
-        self._model, self._config = model, config
         self._answer(request, version, rebuilt=True)
 
     def _answer(self, request: int, version: int, rebuilt: bool) -> None:
-        session = self._opened().session
-        self._mail.put(Answered(self.sid, request, version, session.config, session.params, rebuilt, self._settings()))
+        """Answer with what was asked for, complete: what is traded for `max_age` is told by the figures alone."""
+        session, settings = self._opened().session, self._settings()
+        config = resolve(settings.config, session.model)
+        self._mail.put(Answered(self.sid, request, version, config, session.params, rebuilt, settings))
 
     def _settings(self) -> Settings:
         """What was asked for, in full; every part has been validated."""
-        return Settings.model_construct(model=self._model, config=self._config, params=self._opened().session.params)
+        model, config = self._asked.stands
+        return Settings.model_construct(model=model, config=config, params=self._opened().session.params)
 
     def _opened(self) -> Live:
         if self._live is None:

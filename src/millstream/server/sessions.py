@@ -202,8 +202,10 @@ class Session:
         """Change model or configuration; answered when the new one is shown. Raises ProtocolError."""
         check_fields(ModelConfig, self.settings.model, wanted.model or {}, wanted.id)
         check_fields(StreamConfig, self.settings.config, wanted.config, wanted.id)
+        check_fields(Params, self.settings.params, wanted.params, wanted.id)
         model = await self._resolve(wanted) if wanted.model else None
-        self._engine.change(self.id, self._requests.ask(outbox, wanted.id), model, wanted.config)
+        number = self._requests.ask(outbox, wanted.id)
+        self._engine.change(self.id, number, model, wanted.config, wanted.params)
 
     async def _resolve(self, wanted: Change) -> dict[str, Any]:
         """Paths in place of the names; in the pool, for it looks into a folder."""
@@ -219,6 +221,7 @@ class Session:
                 self.show(event.frame)
             case messages.Stats():
                 self.figures.engine = event
+                self._reshape(event.stats.steps)
             case messages.Opened():
                 self._began(event)
             case messages.Answered():
@@ -242,11 +245,14 @@ class Session:
         self._left = monotonic()
         self.opened.set()
         self._settle(event)
+        self._reshape(event.config.steps)
         if again:
             self._tell_settings(None, traded=event.traded)
 
     def _answered(self, event: messages.Answered) -> None:
         self._settle(event)
+        if event.rebuilt:
+            self._reshape(event.config.steps)
         self.reset()
         self._tell_settings(self._requests.close(event.request), rebuilt=event.rebuilt)
 
@@ -274,8 +280,11 @@ class Session:
         self.version = event.version
         # What it came to: sizes and back end are filled in.
         self.settings = Settings(model=event.settings.model, config=event.config, params=event.params)
+
+    def _reshape(self, steps: int) -> None:
+        """Tell the pace how many steps are run: those asked for, and from the next figures on those not traded."""
         if self._uplink:
-            self._uplink.reshape(event.config)
+            self._uplink.reshape(steps, self.settings.config.frame_buffer)
 
     def settings_shown(self, watches: bool) -> dict[str, Any]:
         """Model, configuration and parameters, as JSON; `watches`: for who may only watch, without folders."""

@@ -106,9 +106,19 @@ class Supervisor:
         """Change fields of Params. Answered by Answered or Refused; requests count from 1."""
         self._note(self._places.command(Set(sid, request, changes, in_flight)))
 
-    def change(self, sid: str, request: int, model: dict[str, Any] | None, config: dict[str, Any]) -> None:
-        """Change fields of ModelConfig and StreamConfig. Answered by Building and then Answered, or by Refused."""
-        self._note(self._places.command(Change(sid, request, model or {}, config)))
+    def change(
+        self,
+        sid: str,
+        request: int,
+        model: dict[str, Any] | None,
+        config: dict[str, Any],
+        params: dict[str, Any] | None = None,
+    ) -> None:
+        """Change fields of ModelConfig and StreamConfig, and with them fields of Params.
+
+        Answered by Building and then Answered, or by Refused.
+        """
+        self._note(self._places.command(Change(sid, request, model or {}, config, params or {})))
 
     def close(self, sid: str) -> None:
         """End a session; nothing more is told of it."""

@@ -62,9 +62,9 @@ class Uplink:
             self._pace.finished(stamp.sequence, now - stamp.arrived, now)
         return stamp
 
-    def reshape(self, config: StreamConfig) -> None:
-        """The stream has other steps, or another frame buffer."""
-        self._pace.stages, self._pace.frames = config.steps, config.frame_buffer
+    def reshape(self, steps: int, frames: int) -> None:
+        """The stream runs other steps, or has another frame buffer."""
+        self._pace.reshape(steps, frames)
 
     def _admits(self, packet: Packet) -> bool:
         if packet.codec != self.codec:
