@@ -73,6 +73,7 @@ class Room:
     think: float = 0.0  # seconds before parameters are answered
     build: float = 0.0  # seconds that a change takes
     change: asyncio.Task[None] | None = None
+    coming: dict[str, dict[str, Any]] = field(default_factory=dict)  # what the change under way brings
 
     @property
     def building(self) -> bool:
@@ -93,6 +94,7 @@ class Echo:
         self.pause = False  # hears and says nothing, as behind a network that is gone
         self.blank = False  # takes pictures in and gives none
         self.remarks: dict[str, str] = {}  # what is said of a prompt
+        self.refusal = ""  # said of every change, none of whose fields it names
         self.codecs = ("h264", "vp8", "jpeg")
         self.size = [256, 256]
         self.heard: list[dict[str, Any]] = []
@@ -276,12 +278,14 @@ class Echo:
         await self.put(socket, message, room, {"params": message["params"]})
 
     async def change(self, socket: WebSocket, message: dict[str, Any], room: Room) -> None:
-        """Carried out after a while; a newer one takes its place."""
-        changes = {part: message[part] for part in ("config", "model") if part in message}
+        """Carried out after a while; a newer one takes its place, and brings what it was to bring."""
+        before = room.coming if room.building else {}
+        changes = {part: before.get(part, {}) | message.get(part, {}) for part in FIELDS}
         if not await self.accepts(socket, message, room, changes):
             return
         if room.change is not None:
             room.change.cancel()
+        room.coming = changes
         room.change = asyncio.create_task(self.build(socket, message, room, changes))
 
     async def build(
@@ -302,6 +306,8 @@ class Echo:
         self, socket: WebSocket, message: dict[str, Any], room: Room, changes: dict[str, dict[str, Any]]
     ) -> bool:
         try:
+            if self.refusal:
+                raise BadInputError(self.refusal)
             for part, values in changes.items():
                 check(FIELDS[part], room.settings[part] | values)
         except BadInputError as error:

@@ -152,10 +152,11 @@ def test_a_refusal_stands_at_its_field_and_nothing_changes(page: Any) -> None:
     keep(page, "refused")
 
 
-def test_a_refusal_of_no_field_stands_on_the_picture(page: Any) -> None:
-    page.locator("#params-t_index").fill("32 16")
+def test_a_refusal_of_no_field_stands_on_the_picture(page: Any, echo: Echo) -> None:
+    echo.refusal = "the engine has no time for it"
+    page.locator("#params-t_index").fill("16 32")
     page.locator("#params-t_index").blur()
-    page.locator(".words").get_by_role("alert").filter(has_text="t_index: must increase").wait_for()
+    page.locator(".words").get_by_role("alert").filter(has_text=echo.refusal).wait_for()
     assert page.evaluate("() => millstream.show.settings.value('t_index')") is None
 
 

@@ -110,6 +110,22 @@ def test_a_change_of_a_change_that_is_being_built_goes_back_to_it(page: Any, roo
     assert config(room)[1] == 192
 
 
+def test_a_preset_is_one_change_and_one_step_of_undo(page: Any, echo: Echo, room: Room) -> None:
+    before = config(room), room.settings["params"]["strength"]
+    wanted = {"config": {"steps": 3, "height": 192}, "params": {"strength": 0.9}}
+    page.evaluate("wanted => void millstream.show.settings.apply(wanted)", wanted)
+    built(page)
+    until(page, "() => millstream.show.settings.value('strength') === 0.9")
+    assert [{part: message[part] for part in wanted} for message in echo.heard if message["type"] == "change"] == [
+        wanted
+    ]
+    assert undoable(page) == 1
+    page.keyboard.press("u")
+    until(page, "() => millstream.show.settings.value('strength') !== 0.9")
+    assert (config(room), room.settings["params"]["strength"]) == before
+    assert undoable(page) == 0
+
+
 def test_what_is_refused_is_rolled_back_and_is_no_step_of_undo(page: Any, room: Room) -> None:
     page.evaluate("() => millstream.show.settings.set('strength', 0.7)")
     until(page, "() => millstream.show.shown.value.revision === 2")

@@ -185,6 +185,16 @@ def test_steps_are_rebuilt_while_the_picture_goes_on(page: Any) -> None:
     until(page, "() => millstream.show.settings.value('steps') === 2")
 
 
+def test_a_preset_brings_steps_and_the_indices_that_go_with_them(page: Any) -> None:
+    asked = "millstream.show.settings.value('t_index')?.length"
+    page.evaluate("() => millstream.show.settings.apply({ config: { steps: 3 }, params: { t_index: [0, 20, 40] } })")
+    until(page, f"() => {asked} === 3 && millstream.show.settings.value('steps') === 3")
+    page.locator(".bar").get_by_role("button", name="Undo").click()
+    until(page, f"() => {asked} === undefined && millstream.show.settings.value('steps') === 2")
+    assert page.evaluate("() => millstream.show.settings.faults.value") == {}
+    advance(page)
+
+
 def test_a_second_page_takes_over_and_the_first_takes_control_back(browser: Any, page: Any, server: Running) -> None:
     session = page.evaluate("() => millstream.show.session.value")
     other = open_page(browser, server.url, script=f"sessionStorage.setItem('millstream.session', '{session}')")

@@ -1,9 +1,9 @@
 /** What is being built: changes that this page asked for, and those of others. */
 
 import { computed, signal } from "@preact/signals";
+import { namesOf } from "./steps.js";
 
-/** @typedef {import("./protocol.js").Values} Values */
-/** @typedef {{model: Values, config: Values}} Build fields that are changed */
+/** @typedef {import("./steps.js").Fields} Build fields that are changed */
 
 export class Builds {
   /** Names of the fields, or the server's words; empty when nothing is built. */
@@ -14,30 +14,25 @@ export class Builds {
   #shown = signal("");
   #seen = false; // whether the engine was building when it last reported
 
-  /** @returns {Build} fields as they will be when all that was asked for is built */
+  /** @returns {Required<Build>} fields as they will be when all that was asked for is built: the server adds them up */
   get coming() {
-    return merged(this.#own.value);
+    const all = (/** @type {import("./schema.js").Part} */ part) => Object.assign({}, ...this.#own.value.map((build) => build[part]));
+    return { model: all("model"), config: all("config"), params: all("params") };
   }
 
-  /**
-   * A newer change takes the place of one that is being built, so it brings what that one was to bring.
-   * @param {Build} wanted
-   * @returns {Build} what to ask for
-   */
-  begin(wanted) {
-    const build = merged([this.coming, wanted]);
+  /** It is asked for. @param {Build} build */
+  begin(build) {
     this.#own.value = [...this.#own.value, build];
-    return build;
   }
 
   /**
-   * It was answered.
+   * It was answered. One whose place a newer one has taken comes with that one.
    * @param {Build} build
-   * @returns {boolean} whether no newer one has taken its place
+   * @returns {boolean} whether none has
    */
   end(build) {
     const newest = this.#own.value.at(-1) === build;
-    this.#own.value = this.#own.value.filter((one) => one !== build);
+    if (newest) this.#own.value = [];
     return newest;
   }
 
@@ -57,18 +52,4 @@ export class Builds {
   settle() {
     this.#others = this.#shown.value = "";
   }
-}
-
-/**
- * @param {Build[]} builds
- * @returns {Build} all of them, the last one winning
- */
-function merged(builds) {
-  const all = (/** @type {"model" | "config"} */ part) => Object.assign({}, ...builds.map((build) => build[part]));
-  return { model: all("model"), config: all("config") };
-}
-
-/** @param {Build} build */
-function namesOf({ model, config }) {
-  return Object.keys({ ...model, ...config }).join(", ");
 }

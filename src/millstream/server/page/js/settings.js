@@ -3,14 +3,14 @@
 import { signal } from "@preact/signals";
 import { Builds } from "./builds.js";
 import { fieldsOf } from "./schema.js";
-import { differing, Steps } from "./steps.js";
+import { differing, namesOf, Steps } from "./steps.js";
 
 /** @typedef {import("./protocol.js").Values} Values */
 /** @typedef {import("./protocol.js").Settings} Values3 */
 /** @typedef {import("./link.js").Refusal} Refusal */
 /** @typedef {import("./schema.js").Part} Part */
 /** @typedef {import("./schema.js").Field} Field */
-/** @typedef {import("./builds.js").Build} Build */
+/** @typedef {import("./steps.js").Fields} Fields */
 
 const FRAME = 33; // milliseconds: changes within a frame travel together
 
@@ -59,7 +59,7 @@ export class Settings {
    * @param {unknown} value
    */
   set(name, value) {
-    this.#steps.remember("params", { [name]: value });
+    this.#steps.remember({ params: { [name]: value } });
     this.#put({ [name]: value });
   }
 
@@ -75,36 +75,36 @@ export class Settings {
   }
 
   /**
-   * Change what the stream is: the show goes on with the old one until the new one is built.
-   * @param {Partial<Pick<Values3, "model" | "config">>} changes
+   * Change what the stream is, and parameters with it: the show goes on with the old one until the new one is built.
+   * @param {Fields} changes
    */
-  async change({ model, config = {} }) {
-    if (model) this.#steps.remember("model", model);
-    if (Object.keys(config).length > 0) this.#steps.remember("config", config);
-    await this.#build({ model: model ?? {}, config });
+  async change(changes) {
+    this.#steps.remember(changes);
+    await this.#build(changes);
   }
 
   /**
    * Go over to other settings, as from a preset.
    * @param {Partial<Values3>} wanted
    */
-  async apply({ model = {}, config = {}, params = {} }) {
+  async apply(wanted) {
     this.prompted.value += 1;
-    const now = this.values.value;
-    const [newModel, newConfig] = [differing(model, now.model), differing(config, now.config)];
-    const rebuilt = { config: newConfig, ...(Object.keys(newModel).length > 0 && { model: newModel }) };
-    if (rebuilt.model || Object.keys(newConfig).length > 0) await this.change(rebuilt);
-    const newParams = differing(params, this.values.value.params);
-    if (Object.keys(newParams).length === 0) return;
-    this.#steps.remember("params", newParams);
-    this.#put(newParams);
+    const changes = differing(wanted, (part) => this.values.value[part]);
+    if (!namesOf(changes)) return;
+    this.#steps.remember(changes);
+    await this.#make(changes);
   }
 
   undo() {
     const step = this.#steps.take();
-    if (step?.part === "params") this.#put(step.before);
-    else if (step) this.#build({ model: {}, config: {}, [step.part]: step.before });
+    if (step) this.#make(step.before);
     this.#steps.tidy();
+  }
+
+  /** @param {Fields} changes of any part */
+  async #make(changes) {
+    if (changes.model || changes.config) await this.#build(changes);
+    else if (changes.params) this.#put(changes.params);
   }
 
   /**
@@ -140,13 +140,11 @@ export class Settings {
     );
   }
 
-  /** @param {Build} wanted */
-  async #build(wanted) {
-    const build = this.builds.begin(wanted);
-    const { model, config } = build;
-    const asked = { ...model, ...config };
-    const message = { type: "change", config, ...(Object.keys(model).length > 0 && { model }) };
-    await this.#ask(message).then(
+  /** @param {Fields} build */
+  async #build(build) {
+    this.builds.begin(build);
+    const asked = { ...build.model, ...build.config, ...build.params };
+    await this.#ask({ type: "change", ...build }).then(
       (answer) => {
         this.builds.end(build);
         this.#took(answer, asked);
@@ -190,8 +188,7 @@ export class Settings {
    * @returns {Values} as they will be when all that was asked for is built
    */
   #ahead(part) {
-    const now = this.values.value[part];
-    return part === "params" ? now : { ...now, ...this.builds.coming[part] };
+    return { ...this.values.value[part], ...this.builds.coming[part] };
   }
 
   /** @param {Values} changes of parameters by hand */
