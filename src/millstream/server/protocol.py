@@ -201,4 +201,4 @@ def _id_of(value: Any) -> Id | None:
     found = value.get("id") if isinstance(value, dict) else None
     if isinstance(found, str):
         return found[:64]
-    return found if isinstance(found, int) and 0 <= found <= 2**53 else None
+    return found if type(found) is int and 0 <= found <= 2**53 else None  # `true` is an int too
