@@ -21,6 +21,7 @@ from tests.serving import Running, serve, settings
 
 STAGES = 2
 SIDE = 64
+ROUNDS = 5
 PAUSE = 0.5  # seconds that the slow viewer's page stands still for each picture
 SLOW = """const draw = CanvasRenderingContext2D.prototype.drawImage, { send } = WebSocket.prototype;
     window.shown = [];
@@ -99,16 +100,19 @@ def pauses() -> Iterator[str]:
 
 
 def test_a_slow_viewer_does_not_hold_up_the_fast_one(browser: Any, page: Any, server: Running, pauses: str) -> None:
-    session = page.evaluate("() => millstream.show.session.value")
-    before = page.evaluate(RATE, 5)
-    slow = open_page(browser, f"{server.url}/view?session={session}", script=SLOW % pauses, bypass_csp=True)
-    slow.wait_for_selector("body.started")
-    first = len(slow.evaluate("() => window.shown"))
-    together = max(page.evaluate(RATE, 4) for _ in range(2))  # what else the machine does passes, a hold-up stays
-    seen = slow.evaluate("() => window.shown")[first:]
+    """In rounds: what else the machine does comes and goes between two measurements, a hold-up is in all of them."""
+    view = f"{server.url}/view?session={page.evaluate('() => millstream.show.session.value')}"
+    slow = open_page(browser, "about:blank", script=SLOW % pauses, bypass_csp=True)
+    shares: list[float] = []
+    while len(shares) < ROUNDS and max(shares, default=0) < 0.8:
+        alone = page.evaluate(RATE, 4)
+        slow.goto(view)
+        slow.wait_for_selector("body.started")
+        shares.append(page.evaluate(RATE, 4) / alone)
+        seen = slow.evaluate("() => window.shown")
+        slow.goto("about:blank")
     slow.context.close()
-    after = page.evaluate(RATE, 5)
-    assert together >= 0.8 * min(before, after), (before, together, after)
+    assert max(shares) >= 0.8, shares
     assert len(seen) >= 3
     assert seen == sorted(seen)
     assert seen[-1] - seen[0] >= len(seen) + 2, seen  # what it could not show was never sent to it

@@ -85,6 +85,7 @@ def test_messages_of_a_client(message: dict, kind: type) -> None:
         ('{"v": 1, "type": "dance", "id": 3}', "type", 3),
         ('{"v": 1, "type": "set", "id": 3}', "params", 3),
         ('{"v": 1, "type": "set", "id": -1, "params": {}}', "id", None),
+        ('{"v": 1, "type": "set", "id": true, "params": {}}', "id", None),
         ('{"v": 1, "type": "set", "id": 5, "params": [], "more": 1}', "params", 5),
         ('{"v": 1, "type": "ack", "seq": 4294967296, "age_ms": 1}', "seq", None),
         ('{"v": 1, "type": "ack", "seq": 1, "age_ms": NaN}', "message", None),

@@ -214,4 +214,4 @@ def _id_of(value: dict[str, Any]) -> Id | None:
     found = value.get("id")
     if isinstance(found, str):
         return found[:64]
-    return found if isinstance(found, int) and 0 <= found <= 2**53 else None
+    return found if type(found) is int and 0 <= found <= 2**53 else None  # `true` is an int too
