@@ -94,7 +94,7 @@ class Echo:
         self.pause = False  # hears and says nothing, as behind a network that is gone
         self.blank = False  # takes pictures in and gives none
         self.remarks: dict[str, str] = {}  # what is said of a prompt
-        self.refusal = ""  # said of every change, none of whose fields it names
+        self.refusals: dict[str, str] = {}  # said of no field, where this one is to be changed
         self.codecs = ("h264", "vp8", "jpeg")
         self.size = [256, 256]
         self.heard: list[dict[str, Any]] = []
@@ -306,9 +306,9 @@ class Echo:
         self, socket: WebSocket, message: dict[str, Any], room: Room, changes: dict[str, dict[str, Any]]
     ) -> bool:
         try:
-            if self.refusal:
-                raise BadInputError(self.refusal)
             for part, values in changes.items():
+                for name in self.refusals.keys() & values.keys():
+                    raise BadInputError(self.refusals[name])
                 check(FIELDS[part], room.settings[part] | values)
         except BadInputError as error:
             name = str(error).split(":")[0]

@@ -153,10 +153,10 @@ def test_a_refusal_stands_at_its_field_and_nothing_changes(page: Any) -> None:
 
 
 def test_a_refusal_of_no_field_stands_on_the_picture(page: Any, echo: Echo) -> None:
-    echo.refusal = "the engine has no time for it"
+    echo.refusals["t_index"] = "the engine has no time for it"
     page.locator("#params-t_index").fill("16 32")
     page.locator("#params-t_index").blur()
-    page.locator(".words").get_by_role("alert").filter(has_text=echo.refusal).wait_for()
+    page.locator(".words").get_by_role("alert").filter(has_text="no time for it").wait_for()
     assert page.evaluate("() => millstream.show.settings.value('t_index')") is None
 
 

@@ -129,7 +129,7 @@ def violations(page: Any, tools: Path) -> list[tuple[str, list[str]]]:
 
 STATES = {
     "help": "() => millstream.look.toggleHelp()",
-    "error": "() => { for (const [k, v] of [['max_skip', 10001], ['t_index', [32, 16]]]) {"
+    "error": "() => { for (const [k, v] of [['max_skip', 10001], ['t_index', [16, 32]]]) {"
     " setTimeout(() => millstream.show.settings.set(k, v), k === 'max_skip' ? 0 : 200); } }",
     "recording": "() => millstream.show.record()",
     "notice": "() => millstream.show.notice.say('no word of this model')",
@@ -147,7 +147,9 @@ REACHED = {
 @pytest.mark.parametrize("theme", ["dark", "light"])
 @pytest.mark.parametrize("state", STATES)
 def test_what_appears_later_stands_in_nobodys_way(browser: Any, tools: Path, state: str, theme: str) -> None:
-    with serving(Echo()) as port:
+    echo = Echo()
+    echo.refusals["t_index"] = "the engine has no time for it"
+    with serving(echo) as port:
         page = open_page(browser, f"http://127.0.0.1:{port}/", bypass_csp=True)
         page.evaluate("theme => { millstream.look.theme.value = theme; }", theme)
         live(page)
