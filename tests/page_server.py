@@ -71,7 +71,8 @@ class Room:
     last: bytes = b""
     delay: float = 0.0  # seconds before a picture is sent back
     think: float = 0.0  # seconds before parameters are answered
-    build: float = 0.0  # seconds that a change takes
+    build: float = 0.0  # seconds that a change takes, unless `released` is set before
+    released: asyncio.Event = field(default_factory=asyncio.Event)
     change: asyncio.Task[None] | None = None
     coming: dict[str, dict[str, Any]] = field(default_factory=dict)  # what the change under way brings
 
@@ -175,6 +176,10 @@ class Echo:
             await asyncio.sleep(1)
             if not self.pause:
                 await say(socket, "stats", **STATS | {"stalled": room.stalled, "building": room.building})
+
+    def release(self, room: Room) -> None:
+        """Let what is being built be done. From another thread."""
+        self.loop.call_soon_threadsafe(room.released.set)
 
     def end(self, code: int) -> None:
         """Close every connection. From another thread."""
@@ -295,7 +300,8 @@ class Echo:
             own = {"id": message["id"]} if other is socket else {}
             await say(other, "building", **own, what=", ".join(name for part in changes.values() for name in part))
         try:
-            await asyncio.sleep(room.build)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(room.released.wait(), room.build)
         except asyncio.CancelledError:
             with suppress(WebSocketDisconnect, RuntimeError):
                 await say(socket, "error", id=message["id"], message="a newer change has taken the place of this one")

@@ -84,6 +84,17 @@ def test_a_setting_that_has_to_be_built(desk) -> None:
     assert stream.config.steps == 2
 
 
+def test_undo_during_a_build_takes_back_what_is_built(desk) -> None:
+    desk, stream, told = desk
+    desk.obey("b")
+    desk.obey(":steps 3")
+    desk.undo()
+    virtual.wait_until(lambda: told[-1] == "changed: steps" and stream.config.steps == 2)
+    assert prompt(stream) == "b"
+    desk.undo()
+    assert prompt(stream) == "a"
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

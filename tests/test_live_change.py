@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import count
 from time import monotonic, sleep
 
@@ -12,7 +13,7 @@ import pytest
 from millstream import BadInputError, Frame, MillstreamError, ModelError, Params, Stream, StreamConfig
 from millstream.engine import Engine
 from millstream.live.changes import following
-from millstream.live.live import Live
+from millstream.live.live import STALLED, Live
 from tests import toy
 
 LIMIT = toy.LIMIT
@@ -250,31 +251,41 @@ def test_a_stalled_source_is_said(stream):
     assert stream.stats().stalled
 
 
+@dataclass(frozen=True)
+class Gated(toy.ToyModel):
+    """A tick begins, and ends when it may."""
+
+    begun: threading.Event = field(default_factory=threading.Event)
+    go_on: threading.Event = field(default_factory=threading.Event)
+
+    def denoise(self, x, t, cond):
+        self.begun.set()
+        assert self.go_on.wait(LIMIT)
+        return super().denoise(x, t, cond)
+
+
 def test_a_slow_tick_is_no_stalled_source():
-    """Pictures each half second through ticks of nearly that: most of the time nothing comes, and none is missed."""
-    with Stream(toy.Slow(pause=0.45), StreamConfig(**SIZE, steps=1), Params()) as stream:
-        stalled = []
-        for number in range(5):
-            stream.submit(toy.frame(number))
-            end = monotonic() + 0.5
-            while monotonic() < end:
-                stalled.append(stream.stats().stalled)
-                sleep(0.02)
-        assert not any(stalled)
-        assert stream.stats().finished >= 4
-
-
-def test_a_source_has_stalled_a_quarter_of_a_second_after_the_last_tick_had_nothing_to_do():
-    with Stream(toy.Slow(pause=0.4), StreamConfig(**SIZE, steps=2, stall="hold"), Params()) as stream:
+    model = Gated()
+    with Stream(model, StreamConfig(**SIZE, steps=1), Params()) as stream:
         stream.submit(toy.frame(0))
-        assert stream.poll(timeout=None).id == 0
-        finished = monotonic()
+        assert model.begun.wait(LIMIT)
+        sleep(3 * STALLED)
         assert not stream.stats().stalled
+        model.go_on.set()
+        assert stream.poll(timeout=LIMIT).id == 0
+
+
+def test_a_source_has_stalled_when_the_engine_has_waited_for_it(monkeypatch):
+    monkeypatch.setattr("millstream.live.live.STALLED", 2.0)
+    with Stream(MODEL, StreamConfig(**SIZE, steps=2, stall="hold"), Params()) as stream:
+        stream.submit(toy.frame(0))
+        assert stream.poll(timeout=LIMIT).id == 0
+        finished = monotonic()
         while not stream.stats().stalled and monotonic() < finished + LIMIT:
             sleep(0.01)
-        assert 0.2 < monotonic() - finished < 2
+        assert 1 < monotonic() - finished < 30
         stream.submit(toy.frame(1))
-        assert stream.poll(timeout=None).id == 1
+        assert stream.poll(timeout=LIMIT).id == 1
         assert not stream.stats().stalled
 
 

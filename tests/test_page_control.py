@@ -8,6 +8,7 @@ import pytest
 from tests.page_browser import advance, brightness, chromium, live, open_page, until
 from tests.page_server import Echo, Room, serving
 
+LONG = 60.0  # seconds of a build that the test ends
 SLOW_CAMERA = """
 navigator.mediaDevices.getUserMedia = (wanted) => new Promise((resolve) => {
     window.wanted = wanted;
@@ -71,40 +72,67 @@ def built(page: Any) -> None:
     until(page, "() => !millstream.show.settings.building.value")
 
 
-def test_two_changes_are_both_built_and_said_until_the_last_is(page: Any, room: Room) -> None:
-    room.build = 1.0
+def test_two_changes_are_both_built_and_said_until_the_last_is(page: Any, echo: Echo, room: Room) -> None:
+    room.build = LONG
     change(page, steps=3)
     page.locator(".words .building").filter(has_text="steps").wait_for()
     change(page, height=192)
     page.wait_for_timeout(300)
     assert page.evaluate("() => millstream.show.settings.building.value") == "steps, height"
+    echo.release(room)
     built(page)
     assert config(room) == (3, 192)
     assert page.evaluate("() => millstream.show.settings.faults.value") == {}
 
 
-def test_undo_during_a_build_goes_on_back(page: Any, room: Room) -> None:
+def test_a_refusal_during_a_build_leaves_it_and_its_step_of_undo(page: Any, echo: Echo, room: Room) -> None:
     steps, height = config(room)
-    room.build = 1.0
+    room.build = LONG
+    change(page, steps=3)
+    change(page, height=-1)
+    page.wait_for_function("() => millstream.show.settings.faults.value.height")
+    assert page.evaluate("() => millstream.show.settings.building.value") == "steps"
+    echo.release(room)
+    built(page)
+    assert config(room) == (3, height)
+    page.keyboard.press("u")
+    built(page)
+    until(page, f"() => millstream.show.settings.value('steps') === {steps}")
+
+
+def test_a_preset_during_a_build_is_held_against_what_is_coming(page: Any, echo: Echo, room: Room) -> None:
+    steps, height = config(room)
+    room.build = LONG
+    change(page, steps=3)
+    page.evaluate("wanted => void millstream.show.settings.apply(wanted)", {"config": {"steps": steps}})
+    echo.release(room)
+    built(page)
+    assert config(room) == (steps, height)
+
+
+def test_undo_during_a_build_goes_on_back(page: Any, echo: Echo, room: Room) -> None:
+    steps, height = config(room)
+    room.build = LONG
     change(page, steps=3)
     change(page, height=192)
     assert undoable(page) == 2
     page.keyboard.press("u")
     page.keyboard.press("u")
     assert undoable(page) == 0
+    echo.release(room)
     built(page)
     assert config(room) == (steps, height)
     assert undoable(page) == 0, "going back is no step itself"
 
 
-def test_a_change_of_a_change_that_is_being_built_goes_back_to_it(page: Any, room: Room) -> None:
-    room.build = 0.5
+def test_a_change_of_a_change_that_is_being_built_goes_back_to_it(page: Any, echo: Echo, room: Room) -> None:
+    room.build = LONG
     change(page, height=192)
-    page.wait_for_timeout(900)
-    built(page)
+    page.wait_for_timeout(900)  # longer than what counts as one gesture
+    assert page.evaluate("() => millstream.show.settings.building.value") == "height"
     change(page, height=128)
-    page.wait_for_timeout(900)
     page.keyboard.press("u")
+    echo.release(room)
     built(page)
     until(page, "() => millstream.show.settings.value('height') === 192")
     assert config(room)[1] == 192

@@ -108,15 +108,12 @@ def test_a_tab_in_the_background_goes_on(server: Running) -> None:
         browser.until(tab, "millstream.show.phase.value === 'live'")
         browser.evaluate(tab, "millstream.sources.choose('drawing')")
         browser.evaluate(tab, COUNT)
-        seen = rates(browser, tab, HIDDEN / 2)
         browser.open("about:blank")
         browser.until(tab, "document.visibilityState === 'hidden'")
         hidden = rates(browser, tab, HIDDEN)
         assert browser.evaluate(tab, "document.visibilityState") == "hidden"
         browser.evaluate(tab, "millstream.show.link.send({ type: 'bye' })")
-    for visible, behind in zip(seen, hidden, strict=True):
-        assert behind >= 0.5 * visible, (seen, hidden)
-        assert behind > 2, (seen, hidden)  # the timers of a hidden page alone would give one
+    assert min(hidden) > 2, hidden  # the timers of a hidden page alone would give one
 
 
 def rates(browser: Any, tab: str, seconds: float) -> tuple[float, float]:

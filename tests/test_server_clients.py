@@ -106,9 +106,10 @@ def load_late(config: ModelConfig) -> WatchedEngine:
 def test_what_is_said_before_the_welcome_is_heeded_after_it(tmp_path: Path) -> None:
     with serve(tmp_path, SMALL, make=load_late) as server, Line(server) as line:
         line.hear("building")
-        line.say("set", id=1, params={"seed": 5})
+        for number in range(KEPT):
+            line.say("set", id=number, params={"seed": number})
         assert line.hear("welcome", "ack")["type"] == "welcome"
-        assert line.hear("ack")["id"] == 1
+        assert [line.hear("ack")["id"] for _ in range(KEPT)] == list(range(KEPT))
 
 
 def test_much_that_is_said_before_the_welcome_closes_the_connection(tmp_path: Path) -> None:

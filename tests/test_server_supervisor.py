@@ -122,7 +122,7 @@ def test_a_hang_is_seen_while_another_session_opens(tmp_path):
         begun = monotonic()
         running.send("s", 3)
         assert running.told.wait(Lost).reason == "hung"
-        assert monotonic() - begun < 10
+        assert monotonic() - begun < 60, "the patience for what opens is 300 s"
 
 
 def test_where_memory_runs_out_the_picture_gets_smaller(running, tmp_path):

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -31,39 +32,48 @@ class Desk:
             return
         try:
             changes = read(line.strip())
-            before = {name: self._value(name) for name in changes}
-            self._change(changes, lambda: self._undone.append(before))
         except MillstreamError as error:
             self._tell(str(error))
+        else:
+            before = {name: self._value(name) for name in changes}
+            self._undone.append(before)
+            self._change(changes, lambda: self._forget(before))
 
     def undo(self) -> None:
         """Go back by one change; where there is none, say so."""
-        try:
+        if self._undone:
             self._change(self._undone.pop(), lambda: None)
-        except IndexError:
+        else:
             self._tell("nothing to undo")
-        except MillstreamError as error:
-            self._tell(str(error))
+
+    def _forget(self, before: dict[str, Any]) -> None:
+        """Leave out the step of a change that failed; by identity, for others may look alike."""
+        with suppress(StopIteration):  # it was undone already
+            del self._undone[next(i for i, step in enumerate(self._undone) if step is before)]
 
     def _value(self, name: str) -> Any:
         return getattr(self._stream.params if name in Params.model_fields else self._stream.config, name)
 
-    def _change(self, changes: dict[str, Any], then: Callable[[], None]) -> None:
-        """Change what is live at once, and have the rest built; `then` is called unless that fails."""
-        if changes.keys() <= Params.model_fields.keys():
-            self._stream.update(**changes)
-            then()
-            self._tell(f"changed: {', '.join(changes)}")
-        else:
-            self._tell(f"building: {', '.join(changes)}")
-            self._stream.change(**changes).add_done_callback(lambda done: self._built(changes, then, done))
+    def _change(self, changes: dict[str, Any], failed: Callable[[], None]) -> None:
+        """Change what is live at once, and have the rest built."""
+        try:
+            if changes.keys() <= Params.model_fields.keys():
+                self._stream.update(**changes)
+                self._tell(f"changed: {', '.join(changes)}")
+            else:
+                self._tell(f"building: {', '.join(changes)}")
+                self._stream.change(**changes).add_done_callback(lambda done: self._built(changes, failed, done))
+        except MillstreamError as error:
+            failed()
+            self._tell(str(error))
 
-    def _built(self, changes: dict[str, Any], then: Callable[[], None], done: Future[StreamConfig]) -> None:
-        error = None if done.cancelled() else done.exception()  # where it is cancelled, a newer one has taken it in
-        if error is None:
-            then()
-        if not done.cancelled():
-            self._tell(str(error) if error else f"changed: {', '.join(changes)}")
+    def _built(self, changes: dict[str, Any], failed: Callable[[], None], done: Future[StreamConfig]) -> None:
+        if done.cancelled():
+            return  # a newer one has taken it in
+        error = done.exception()
+        if error:
+            failed()
+        self._tell(str(error) if error else f"changed: {', '.join(changes)}")
 
 
 def read(line: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from millstream.errors import BadInputError
 from millstream.media.base import Source
 from millstream.media.live import CAMERA, SCREEN, STDOUT, WINDOW, LiveSink, open_live, open_live_sink
 from millstream.media.sources import DEMO
+from millstream.media.status import KEYS
 from millstream.options import add_options, read_settings
 from millstream.params import Settings, StreamConfig
 from millstream.progress import frame_bar, stop_asked
@@ -28,16 +29,16 @@ if TYPE_CHECKING:
 
 SOURCES = f"{CAMERA}[:N], {SCREEN}[:N], {SCREEN}:X,Y,WIDTH,HEIGHT, {DEMO}, or a video, picture or folder"
 SINKS = f"{WINDOW}, a video file, or {STDOUT} for stdout, as NUT: `... | ffplay -`"
-KEYS = (
-    "keys of the window: V view, F full screen (Esc leaves it), S snapshot, R recording, U undo, I statistics, "
-    "space pause, H keys, Q quit; a line typed on the terminal is a new prompt, or a setting: `:strength 0.6`"
+HELP = (
+    f"keys of the window: {'; '.join(KEYS)}. A line typed on the terminal is a new prompt, or a setting: "
+    "`:strength 0.6`"
 )
 
 
 def add_parser(commands: "_SubParsersAction[Parser]") -> None:
     """Add the command; it sets `run`, a function from the namespace to an exit code."""
     parser = commands.add_parser(
-        "live", help="send a camera, the screen or a file through the stream, live", epilog=KEYS
+        "live", help="send a camera, the screen or a file through the stream, live", epilog=HELP
     )
     parser.add_argument("--source", default=CAMERA, help=f"{SOURCES} (default: {CAMERA})")
     parser.add_argument("--sink", default=WINDOW, help=f"{SINKS} (default: {WINDOW})")

@@ -16,11 +16,8 @@ class Asked(Generic[T]):
     @property
     def newest(self) -> T:
         """What a further change builds on: what was asked last, or, where that came to nothing, what stands."""
-        if self._latest is None:
-            return self.stands
-        wanted, answer = self._latest
-        failed = answer.done() and (answer.cancelled() or answer.exception() is not None)
-        return self.stands if failed else wanted
+        latest = self._latest
+        return latest[0] if latest else self.stands
 
     def ask(self, wanted: T, answer: Future[Any]) -> None:
         """Note a change, which stands once its future has a result."""
@@ -30,3 +27,5 @@ class Asked(Generic[T]):
     def _settle(self, wanted: T, done: Future[Any]) -> None:
         if not done.cancelled() and done.exception() is None:
             self.stands = wanted
+        if self._latest is not None and self._latest[1] is done:  # a model that came to nothing is let go of
+            self._latest = None

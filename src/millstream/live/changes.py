@@ -38,14 +38,13 @@ class Changes:
 
         See `Live.change`.
         """
-        answer: Future[Session] = Future()
         with self._lock:
-            since = self._coming() | dict(params or {})
-            if self._answer is not None:
-                self._answer.cancel()
-            self._answer, self._since, self._session = answer, since, None
-        self._builder.submit(self._prepare, open_, answer)
-        return answer
+            return self._begin(open_, self._coming() | dict(params or {}))
+
+    def offer(self, open_: Open) -> Future[Session] | None:
+        """Begin a change that nobody asked for, unless one is under way: none that was gives way to it."""
+        with self._lock:
+            return None if self.under_way else self._begin(open_, {})
 
     def ahead(self, params: Mapping[str, Any] | None = None) -> Params:
         """The parameters with which a change that brings these would begin. Raises BadInputError for what is wrong."""
@@ -88,6 +87,14 @@ class Changes:
                 self._hand_on(Track(engine, session), answer)
         except Exception as error:
             refuse(answer, error)
+
+    def _begin(self, open_: Open, since: dict[str, Any]) -> Future[Session]:
+        answer: Future[Session] = Future()
+        if self._answer is not None:
+            self._answer.cancel()
+        self._answer, self._since, self._session = answer, since, None
+        self._builder.submit(self._prepare, open_, answer)
+        return answer
 
     def _coming(self) -> dict[str, Any]:
         return self._since if self.under_way else {}

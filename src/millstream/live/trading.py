@@ -108,7 +108,8 @@ class Trade:
             size = {"steps": rung.steps, "width": rung.width, "height": rung.height}
             config = self._asked.model_copy(update=size)
             engine = self._show.present.engine
-            self._moving = to, self._changes.begin(partial(_open, engine, config, self._asked.steps))
+            answer = self._changes.offer(partial(_open, engine, config, self._asked.steps))
+            self._moving = (to, answer) if answer else None
 
 
 def _open(engine: Engine, config: StreamConfig, steps: int, params: Params) -> tuple[Engine, Session]:

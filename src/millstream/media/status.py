@@ -5,6 +5,19 @@ from dataclasses import dataclass
 
 from millstream.frame import Frame
 
+KEYS = (
+    "V: result alone, side by side, split",
+    "F: full screen, Esc leaves it",
+    "S: snapshot",
+    "R: start or end a recording",
+    "U: undo a change",
+    "I: statistics",
+    "Space: pause",
+    "H: these keys",
+    "Q: quit",
+)
+"""What keys do in a window."""
+
 Acts = Mapping[str, Callable[[Frame], None]]
 """What the user of a live sink can do beside looking, by the key that asks for it; each is given the picture shown."""
 

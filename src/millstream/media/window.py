@@ -18,7 +18,7 @@ import pygame
 from millstream.errors import OutputError
 from millstream.frame import Frame, Pixels
 from millstream.media.fit import fit_frame
-from millstream.media.status import Acts, Status
+from millstream.media.status import KEYS, Acts, Status
 
 REFRESH = 0.5  # seconds between two looks at the statistics
 _SHARE = 0.8  # of the desktop that a new window may take
@@ -30,17 +30,6 @@ _CAME, _ENDED, _REFRESH = (pygame.event.custom_type() for _ in range(3))
 Size = tuple[int, int]
 View = Literal["result", "side", "split"]
 VIEWS: tuple[View, ...] = get_args(View)
-KEYS = (
-    "V: result alone, side by side, split",
-    "F: full screen, Esc leaves it",
-    "S: snapshot",
-    "R: start or end a recording",
-    "U: undo a change",
-    "I: statistics",
-    "Space: pause",
-    "H: these keys",
-    "Q: quit",
-)
 
 
 class Window:

@@ -38,9 +38,11 @@ class Hearing:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _keep(self) -> NoReturn:
-        while len(self._kept) < KEPT:
-            self._kept.append(await self._receive())
-        raise ProtocolError("wait for `welcome` before you say more", "type")
+        while True:
+            message = await self._receive()
+            if len(self._kept) == KEPT:
+                raise ProtocolError("wait for `welcome` before you say more", "type")
+            self._kept.append(message)
 
     async def _receive(self) -> Any:
         message = await self._websocket.receive()

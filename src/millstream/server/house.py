@@ -52,10 +52,10 @@ class Tally:
 
 @dataclass
 class Engine:
-    """How the worker is: `running`, `lost` while a fresh one starts, `failed` where that does not help."""
+    """How the worker is, and what is told of it. `lost`: a fresh one starts; `failed`: that was no help."""
 
     state: str = "running"
-    message: str = ""
+    told: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -201,11 +201,11 @@ class House:
         match event:
             case messages.Lost():
                 self.tally.lost += 1
-                self.engine = Engine("lost", event.reason)
+                self.engine = Engine("lost", {"reason": event.reason, "message": messages.RESTARTED})
             case messages.Back() | messages.Opened():
                 self.engine = Engine()
             case messages.Failed():
-                self.engine = Engine("failed", event.message)
+                self.engine = Engine("failed", {"message": event.message})
         sid = getattr(event, "sid", None)
         for session in list(self.sessions.values()):
             if sid in (None, session.id):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Reason = Literal["died", "hung", "memory"]
 FAULT, OUT_OF_MEMORY = 70, 71  # exit codes of a worker
+RESTARTED = "the engine is started again"  # what clients are told when a worker is lost
 OPENING = 0  # in place of a request's number: the opening of a session
 
 

@@ -141,11 +141,11 @@ class Event(Reply):
 
 
 class Lost(Reply):
-    """The engine's worker is no more; `reason` is left out for those who come while it is away."""
+    """The engine's worker is no more, and a fresh one is on its way."""
 
     type: Literal["event"]
     name: Literal["lost"]
-    reason: Reason = LEFT_OUT
+    reason: Reason
     message: str
 
 

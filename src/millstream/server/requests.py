@@ -10,7 +10,7 @@ from millstream.server.protocol import Id, ProtocolError, fault_of, field_of, sa
 
 
 @dataclass(frozen=True)
-class Asked:
+class Asker:
     """Who waits for an answer, and the name that the question has there."""
 
     outbox: Outbox
@@ -22,26 +22,26 @@ class Requests:
 
     def __init__(self, most: int) -> None:
         self._most, self._count = most, 0
-        self._open: dict[int, Asked] = {}
+        self._open: dict[int, Asker] = {}
 
     def ask(self, outbox: Outbox, id: Id) -> int:
         """Number a question, from 1. Raises ProtocolError where too many are open."""
         if len(self._open) >= self._most:
             raise ProtocolError("too many changes at once; wait for their answers", "id", id)
         self._count += 1
-        self._open[self._count] = Asked(outbox, id)
+        self._open[self._count] = Asker(outbox, id)
         return self._count
 
-    def asker(self, number: int) -> Asked | None:
+    def asker(self, number: int) -> Asker | None:
         """Who asked; the question stays open."""
         return self._open.get(number)
 
-    def close(self, number: int) -> Asked | None:
+    def close(self, number: int) -> Asker | None:
         """Who asked; None where nobody waits any more."""
         return self._open.pop(number, None)
 
 
-def refuse(asked: Asked, message: str) -> None:
+def refuse(asked: Asker, message: str) -> None:
     """Tell who asked why it was not done, and the field where the message begins with one."""
     field = field_of(message)
     asked.outbox.say(say("error", id=asked.id, message=message, **({"field": field} if field else {})))

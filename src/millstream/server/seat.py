@@ -47,7 +47,7 @@ class Seat:
     def __init__(self, command: Open, engines: Engines, mail: Mail) -> None:
         self.sid = command.sid
         self._engines, self._mail = engines, mail
-        self._asked = Asked(Target(command.settings.model, command.settings.config))
+        self._asked: Asked[Target]  # from the opening on
         self._live: Live | None = None
         self._closed = False
         self._commands = ThreadPoolExecutor(1, "millstream-commands")

@@ -29,7 +29,7 @@ from millstream.server.protocol import (
     say,
 )
 from millstream.server.recordings import Kept, Recording
-from millstream.server.requests import Asked, Requests, check_fields, refuse
+from millstream.server.requests import Asker, Requests, check_fields, refuse
 from millstream.server.supervisor import Supervisor
 from millstream.server.uplink import Uplink
 
@@ -233,7 +233,7 @@ class Session:
             case messages.Said():
                 self.tell("event", name="said", message=event.message)
             case messages.Lost():
-                self.tell("event", name="lost", reason=event.reason, message="the engine is started again")
+                self.tell("event", name="lost", reason=event.reason, message=messages.RESTARTED)
             case messages.Back():
                 self.tell("event", name="back", seconds=event.seconds)
             case messages.Failed():
@@ -256,7 +256,7 @@ class Session:
         self.reset()
         self._tell_settings(self._requests.close(event.request), rebuilt=event.rebuilt)
 
-    def _tell_settings(self, asked: Asked | None, **fields: Any) -> None:
+    def _tell_settings(self, asked: Asker | None, **fields: Any) -> None:
         for outbox in self.watchers:
             own = {"id": asked.id} if asked and asked.outbox is outbox else {}
             outbox.say(say("ack", **own, rev=self.version, **self.settings_shown(outbox.watches), **fields))

@@ -122,7 +122,7 @@ class Conversation:
         if role == "control":
             self._session.take(self._outbox, self._sends)
         if self._house.engine.state != "running":
-            self._outbox.say(say("event", name=self._house.engine.state, message=self._house.engine.message))
+            self._outbox.say(say("event", name=self._house.engine.state, **self._house.engine.told))
 
     def _viewers(self) -> str | None:
         """The token for a viewer's link: for all but those who came by one."""

@@ -10,6 +10,8 @@ export class Builds {
   names = computed(() => namesOf(this.coming) || this.#shown.value);
   /** @type {import("@preact/signals").Signal<Build[]>} of this page, not answered yet, oldest first */
   #own = signal([]);
+  /** @type {WeakSet<Build>} */
+  #answered = new WeakSet();
   #others = "";
   #shown = signal("");
   #seen = false; // whether the engine was building when it last reported
@@ -32,7 +34,8 @@ export class Builds {
    */
   end(build) {
     const newest = this.#own.value.at(-1) === build;
-    if (newest) this.#own.value = [];
+    this.#answered.add(build);
+    if (newest) this.#own.value = this.#own.value.filter((one) => !this.#answered.has(one));
     return newest;
   }
 

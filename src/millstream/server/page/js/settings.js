@@ -89,7 +89,7 @@ export class Settings {
    */
   async apply(wanted) {
     this.prompted.value += 1;
-    const changes = differing(wanted, (part) => this.values.value[part]);
+    const changes = differing(wanted, (part) => this.#ahead(part));
     if (!namesOf(changes)) return;
     this.#steps.remember(changes);
     await this.#make(changes);
