@@ -71,7 +71,7 @@ def test_the_schema_has_the_messages_of_both_directions() -> None:
              if "type" in definition.get("properties", {})}  # fmt: skip
     assert types == {"welcome", "credit", "key", "ack", "building", "error", "stats", "file", "event"}
     assert "schema" in replies["$defs"]["Welcome"]["required"]
-    assert "reason" not in replies["$defs"]["Lost"]["required"]
+    assert "reason" in replies["$defs"]["Lost"]["required"]
 
 
 def test_presets_are_kept_under_names_of_the_server() -> None:
