@@ -28,6 +28,7 @@ from millstream.server.protocol import (
     Hello,
     Id,
     KeyWanted,
+    Packet,
     ProtocolError,
     Record,
     Reset,
@@ -154,10 +155,16 @@ class Conversation:
             async with asyncio.timeout(STUCK):
                 if isinstance(item, Closing):
                     return await self._websocket.close(item.code, item.reason)
-                if isinstance(item, str):
-                    await self._websocket.send_text(item)
-                else:
-                    await self._websocket.send_bytes(pack(item))
+                try:
+                    await self._send(item)
+                except RuntimeError:  # uvicorn has closed by itself, as for a message that is too long
+                    return None
+
+    async def _send(self, item: str | Packet) -> None:
+        if isinstance(item, str):
+            await self._websocket.send_text(item)
+        else:
+            await self._websocket.send_bytes(pack(item))
 
     # From the client
 
