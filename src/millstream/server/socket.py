@@ -154,11 +154,14 @@ class Conversation:
             item = await self._outbox.take()
             async with asyncio.timeout(STUCK):
                 if isinstance(item, Closing):
-                    return await self._websocket.close(item.code, item.reason)
+                    await self._websocket.close(item.code, item.reason)
+                    return
                 try:
                     await self._send(item)
-                except RuntimeError:  # uvicorn has closed by itself, as for a message that is too long
-                    return None
+                except (
+                    RuntimeError
+                ):  # uvicorn has closed by itself, as for a message that is too long: `_listen` hears it
+                    await asyncio.sleep(STUCK)
 
     async def _send(self, item: str | Packet) -> None:
         if isinstance(item, str):
