@@ -158,10 +158,8 @@ class Conversation:
                     return
                 try:
                     await self._send(item)
-                except (
-                    RuntimeError
-                ):  # uvicorn has closed by itself, as for a message that is too long: `_listen` hears it
-                    await asyncio.sleep(STUCK)
+                except RuntimeError:  # uvicorn has closed by itself, as for a message that is too long
+                    await asyncio.sleep(STUCK)  # `_listen` hears of it
 
     async def _send(self, item: str | Packet) -> None:
         if isinstance(item, str):
