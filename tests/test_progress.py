@@ -14,7 +14,8 @@ def test_the_bar_is_silent_where_there_is_no_terminal(capsys: pytest.CaptureFixt
 
 
 def test_the_first_ctrl_c_asks_and_the_second_interrupts() -> None:
-    usual = signal.getsignal(signal.SIGINT)
+    before, usual = signal.getsignal(signal.SIGINT), signal.default_int_handler
+    signal.signal(signal.SIGINT, usual)  # a shell's background jobs ignore it
     with stop_asked() as stop:
         assert not stop.is_set()
         signal.raise_signal(signal.SIGINT)
@@ -22,3 +23,4 @@ def test_the_first_ctrl_c_asks_and_the_second_interrupts() -> None:
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is usual
+    signal.signal(signal.SIGINT, before)
