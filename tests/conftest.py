@@ -27,3 +27,47 @@ def drawings(tmp_path, monkeypatch):
     drawn.forget()
     yield
     drawn.forget()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, or a skip that says what is missing."""
+    from tests.page_browser import chromium  # noqa: PLC0415
+
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def echo():
+    """A server that sends the page's pictures straight back."""
+    from tests.page_server import Echo  # noqa: PLC0415
+
+    return Echo()
+
+
+@pytest.fixture
+def address(echo):
+    """Where it answers."""
+    from tests.page_server import serving  # noqa: PLC0415
+
+    with serving(echo) as port:
+        yield f"http://127.0.0.1:{port}/"
+
+
+@pytest.fixture
+def page(browser, address):
+    """The page, live, against it; nothing may be written to its console as an error."""
+    from tests.page_browser import live, open_page  # noqa: PLC0415
+
+    opened = open_page(browser, address)
+    live(opened)
+    yield opened
+    opened.context.close()
+    assert opened.faults == []
+
+
+@pytest.fixture
+def room(page, echo):
+    """The page's session there."""
+    return next(iter(echo.rooms.values()))

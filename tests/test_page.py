@@ -1,43 +1,16 @@
 """The page in a real browser, against a server that sends its pictures straight back."""
 
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.page_browser import advance, brightness, chromium, keep, live, open_page, until
-from tests.page_server import Echo, demo_clip, serving
+from tests.page_browser import advance, brightness, keep, live, open_page, until
+from tests.page_server import Echo, demo_clip
 
 STAMP = (Path(__file__).parent / "page_stamp.js").read_text()
 WITHOUT_WEBCODECS = "delete globalThis.VideoEncoder; delete globalThis.VideoDecoder;"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture
-def echo() -> Echo:
-    return Echo()
-
-
-@pytest.fixture
-def address(echo: Echo) -> Iterator[str]:
-    with serving(echo) as port:
-        yield f"http://127.0.0.1:{port}/"
-
-
-@pytest.fixture
-def page(browser: Any, address: str) -> Iterator[Any]:
-    opened = open_page(browser, address)
-    live(opened)
-    yield opened
-    opened.context.close()
-    assert opened.faults == []
 
 
 def said(echo: Echo, type: str) -> list[dict[str, Any]]:

@@ -1,12 +1,11 @@
 """What the page's controls do when more than one thing is under way: builds, undo, travel, takeover, sources."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.page_browser import advance, brightness, chromium, live, open_page, until
-from tests.page_server import Echo, Room, serving
+from tests.page_browser import advance, brightness, live, open_page, until
+from tests.page_server import Echo, Room
 
 LONG = 60.0  # seconds of a build that the test ends
 SLOW_CAMERA = """
@@ -22,37 +21,6 @@ navigator.mediaDevices.getUserMedia = (wanted) => new Promise((resolve) => {
     window.grant = () => { window.stream = canvas.captureStream(30); resolve(window.stream); };
 });
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture
-def echo() -> Echo:
-    return Echo()
-
-
-@pytest.fixture
-def address(echo: Echo) -> Iterator[str]:
-    with serving(echo) as port:
-        yield f"http://127.0.0.1:{port}/"
-
-
-@pytest.fixture
-def page(browser: Any, address: str) -> Iterator[Any]:
-    opened = open_page(browser, address)
-    live(opened)
-    yield opened
-    opened.context.close()
-    assert opened.faults == []
-
-
-@pytest.fixture
-def room(page: Any, echo: Echo) -> Room:
-    return next(iter(echo.rooms.values()))
 
 
 def config(room: Room) -> tuple[int, int]:

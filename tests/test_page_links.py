@@ -5,14 +5,13 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.page_browser import advance, brightness, chromium, keep, live, open_page, until
+from tests.page_browser import advance, brightness, keep, live, open_page, until
 from tests.page_server import PAGE, Echo, serving
 
 TOOLS = Path(__file__).parents[1] / "tools" / "page"
@@ -20,12 +19,6 @@ HIDE = """
 Object.defineProperty(document, 'hidden', { get: () => window.isHidden ?? false });
 window.hide = (hidden) => { window.isHidden = hidden; document.dispatchEvent(new Event('visibilitychange')); };
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

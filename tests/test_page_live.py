@@ -16,7 +16,7 @@ import av
 import pytest
 
 from tests import tiny
-from tests.page_browser import advance, brightness, chromium, keep, live, open_page, until
+from tests.page_browser import advance, brightness, keep, live, open_page, until
 from tests.serving import Running, serve, settings
 
 STAGES = 2
@@ -43,12 +43,6 @@ RATE = """async seconds => {
     stop();
     return 1000 * count / (performance.now() - begun);
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

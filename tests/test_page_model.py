@@ -9,7 +9,7 @@ import pytest
 
 from millstream.params import ModelConfig, Params, Settings, StreamConfig
 from tests.headed import headed
-from tests.page_browser import advance, brightness, chromium, keep, live, open_page, until
+from tests.page_browser import advance, brightness, keep, live, open_page, until
 from tests.page_server import demo_clip
 from tests.serving import Running, serve
 from tests.virtual import needs_screen
@@ -22,12 +22,6 @@ LIGHT, DARK = 180, 90  # the paper of a drawing and its negative are well beyond
 HIDDEN = 8.0  # seconds
 COUNT = "window.counts = { shown: 0 }; millstream.show.shown.subscribe(() => window.counts.shown++)"
 COUNTS = "[performance.now(), window.counts.shown, millstream.show.sender.painted]"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

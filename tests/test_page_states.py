@@ -5,27 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.page_browser import advance, chromium, keep, live, open_page, until
-from tests.page_server import Echo, Room, serving
+from tests.page_browser import advance, keep, live, open_page, until
+from tests.page_server import Echo, Room
 
 SILENT = 4.0  # seconds without a message after which a connection is gone
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture
-def echo() -> Echo:
-    return Echo()
-
-
-@pytest.fixture
-def address(echo: Echo) -> Iterator[str]:
-    with serving(echo) as port:
-        yield f"http://127.0.0.1:{port}/"
 
 
 @pytest.fixture
@@ -34,11 +17,6 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     live(opened)
     yield opened
     opened.context.close()
-
-
-@pytest.fixture
-def room(page: Any, echo: Echo) -> Room:
-    return next(iter(echo.rooms.values()))
 
 
 def phase(page: Any, name: str) -> None:

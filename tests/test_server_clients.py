@@ -1,5 +1,7 @@
 """Clients that come, go and keep something: early, late, cut off, and one after the other."""
 
+import asyncio
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 from time import sleep
@@ -118,3 +120,50 @@ def test_much_that_is_said_before_the_welcome_closes_the_connection(tmp_path: Pa
             line.say("key")
         assert "welcome" in line.hear("error")["message"]
         assert line.closed() == BAD
+
+
+def test_a_controller_that_was_cut_off_finds_its_session_as_it_was() -> None:
+    line = Line(shared())
+    session = line.hear("welcome")["session"]
+    line.credit()
+    line.say("set", id=1, params={"prompt": "mine", "seed": 77})
+    line.hear("ack")
+    line.show(jpeg(0))
+    found = line.hear("picture")
+    while found.revision != 2:
+        found = line.hear("picture")
+    line.socket.socket.shutdown(2)  # as when a network goes
+    line.socket.close()
+    with Line(shared(), session) as again:
+        welcome = again.hear("welcome")
+        assert welcome["session"] == session
+        assert welcome["settings"]["params"]["prompt"] == [{"text": "mine", "weight": 1.0}]
+        assert welcome["settings"]["params"]["seed"] == 77
+        assert again.hear("picture").payload == found.payload
+        again.show(jpeg(3, sequence=0))
+        while again.hear("picture").capture != 3000.0:
+            pass
+
+
+def test_cycles_of_connecting_leave_nothing_behind() -> None:
+    house, loop = shared().house, shared().house._loop
+
+    def left() -> tuple[int, int, int]:
+        tasks = asyncio.run_coroutine_threadsafe(_count_tasks(), loop).result(30)
+        return tasks, threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+
+    with Line(shared()) as line:
+        line.hear("welcome")
+    wait_for(lambda: not house.sessions, 60)
+    before = left()
+    for k in range(200):
+        with Line(shared(), greet=k % 3 != 0) as line:
+            if k % 3 == 1:
+                line.hear("welcome")
+        wait_for(lambda: len(house.sessions) < SMALL.sessions, 60)
+    wait_for(lambda: not house.sessions, 60)
+    wait_for(lambda: all(now <= then + 2 for now, then in zip(left(), before, strict=True)), 60)
+
+
+async def _count_tasks() -> int:
+    return len(asyncio.all_tasks())

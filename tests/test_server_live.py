@@ -1,9 +1,7 @@
 """The live connection: real sockets, a real server, the real worker with a tiny model."""
 
-import asyncio
 import json
 import os
-import threading
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -336,29 +334,6 @@ def test_who_finds_no_place_among_the_viewers_is_replaced() -> None:
                 assert first.closed() == REPLACED
 
 
-def test_a_controller_that_was_cut_off_finds_its_session_as_it_was() -> None:
-    line = Line(shared())
-    session = line.hear("welcome")["session"]
-    line.credit()
-    line.say("set", id=1, params={"prompt": "mine", "seed": 77})
-    line.hear("ack")
-    line.show(jpeg(0))
-    found = line.hear("picture")
-    while found.revision != 2:
-        found = line.hear("picture")
-    line.socket.socket.shutdown(2)  # as when a network goes
-    line.socket.close()
-    with Line(shared(), session) as again:
-        welcome = again.hear("welcome")
-        assert welcome["session"] == session
-        assert welcome["settings"]["params"]["prompt"] == [{"text": "mine", "weight": 1.0}]
-        assert welcome["settings"]["params"]["seed"] == 77
-        assert again.hear("picture").payload == found.payload
-        again.show(jpeg(3, sequence=0))
-        while again.hear("picture").capture != 3000.0:
-            pass
-
-
 def test_a_full_server_says_so_before_it_accepts() -> None:
     lines = [Line(shared()) for _ in range(SMALL.sessions)]
     for line in lines:
@@ -388,30 +363,6 @@ def test_an_idle_session_ends() -> None:
         assert line.event("idle")["message"]
         assert line.closed() == IDLE
     assert codes(session.id)[0] == 404
-
-
-def test_cycles_of_connecting_leave_nothing_behind() -> None:
-    house, loop = shared().house, shared().house._loop
-
-    def left() -> tuple[int, int, int]:
-        tasks = asyncio.run_coroutine_threadsafe(_count_tasks(), loop).result(30)
-        return tasks, threading.active_count(), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-
-    with Line(shared()) as line:
-        line.hear("welcome")
-    wait_for(lambda: not house.sessions, 60)
-    before = left()
-    for k in range(200):
-        with Line(shared(), greet=k % 3 != 0) as line:
-            if k % 3 == 1:
-                line.hear("welcome")
-        wait_for(lambda: len(house.sessions) < SMALL.sessions, 60)
-    wait_for(lambda: not house.sessions, 60)
-    wait_for(lambda: all(now <= then + 2 for now, then in zip(left(), before, strict=True)), 60)
-
-
-async def _count_tasks() -> int:
-    return len(asyncio.all_tasks())
 
 
 def test_a_worker_that_dies_comes_back_with_the_parameters(tmp_path: Path) -> None:
