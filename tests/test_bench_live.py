@@ -165,6 +165,7 @@ def test_a_soak_tells_slopes_and_what_each_holds(server: Server, monkeypatch: py
     assert row.figures["worker_mib"] > 20
     assert row.figures["client_mib"] >= 0.9 * psutil.Process().memory_info().rss / 2**20
     assert isfinite(row.figures["age_ms_growth"])
+    assert row.figures["age_ms_growth_error"] > 0
     assert [gate.figure for gate in row.gates] == [
         "server_mib_a_minute", "worker_mib_a_minute", "age_ms_growth", "out_of_order"
     ]  # fmt: skip

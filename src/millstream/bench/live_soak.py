@@ -38,17 +38,21 @@ class Sample(NamedTuple):
 def soak(engine: str, watch: Watch, server: Server, minutes: float) -> Row:
     """Watch a stream of an engine for long. Slopes are least squares over the last four fifths.
 
+    Growth is told with its standard error: a growth of less than two of them is not told from none.
     Raises MillstreamError where pictures stop.
     """
     samples = [_sample(watch, server) for _ in range(max(5, round(60 * minutes / SAMPLE)))]
     late = samples[round(SETTLED * len(samples)) :]
     figures: Figures = {"minutes": minutes}
     for name, held in zip(HELD, zip(*(sample.mib for sample in late), strict=True), strict=True):
-        figures |= {f"{name}_mib": round(held[-1], 1), f"{name}_mib_a_minute": round(_slope(held), 3)}
+        figures |= {f"{name}_mib": round(held[-1], 1), f"{name}_mib_a_minute": round(_slope(held)[0], 3)}
+    growth, error = _slope([sample.age for sample in late])
+    grown = len(late) * SAMPLE / 60
     figures |= {
         "age_ms_first": round(late[0].age, 2),
         "age_ms_last": round(late[-1].age, 2),
-        "age_ms_growth": round(_slope([sample.age for sample in late]) * len(late) * SAMPLE / 60, 2),
+        "age_ms_growth": round(growth * grown, 2),
+        "age_ms_growth_error": round(error * grown, 2),
         "out_of_order": sum(sample.out_of_order for sample in samples),
     }
     return Row(f"soak, {engine}", "", watch.codec, figures, [*MEMORY, *AGE, Gate("out_of_order", "<=", 0)])
@@ -88,10 +92,11 @@ def _mib(processes: Iterable[psutil.Process]) -> float:
     return total / MIB
 
 
-def _slope(values: Sequence[float]) -> float:
-    """Growth a minute."""
+def _slope(values: Sequence[float]) -> tuple[float, float]:
+    """Growth a minute and its standard error."""
     minutes = np.arange(len(values)) * SAMPLE / 60
-    return float(np.polyfit(minutes, values, 1)[0])
+    slopes, covariance = np.polyfit(minutes, values, 1, cov=True)
+    return float(slopes[0]), float(covariance[0, 0] ** 0.5)
 
 
 def _turn(turns: Sequence[Callable[[], None]], count: int) -> None:
