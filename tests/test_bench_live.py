@@ -19,7 +19,7 @@ from millstream.bench.live_engine import Straight
 from millstream.bench.live_kill import killed
 from millstream.bench.live_report import Gate, LiveReport, Row, figures_of
 from millstream.bench.live_server import Load, Meter, Server, serving, serving_straight
-from millstream.bench.live_soak import cycles, soak
+from millstream.bench.live_soak import Sample, cycles, growth, soak
 from millstream.bench.live_swap import Show, swaps
 from millstream.bench.live_watch import NUMBERS, Seen, Tally
 from millstream.errors import BadInputError, MillstreamError
@@ -166,9 +166,37 @@ def test_a_soak_tells_slopes_and_what_each_holds(server: Server, monkeypatch: py
     assert row.figures["client_mib"] >= 0.9 * psutil.Process().memory_info().rss / 2**20
     assert isfinite(row.figures["age_ms_growth"])
     assert row.figures["age_ms_growth_error"] > 0
+    assert isfinite(row.figures["under_way_growth"])
     assert [gate.figure for gate in row.gates] == [
-        "server_mib_a_minute", "worker_mib_a_minute", "age_ms_growth", "out_of_order"
+        "server_mib_a_minute", "worker_mib_a_minute", "age_ms_grown", "under_way_grown", "out_of_order"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("slope", [-3.0, 0.0, 7.0])
+def test_growth_of_a_line_is_its_own_and_without_error(slope: float) -> None:
+    found = growth(list(90 + slope * np.linspace(0, 1, 144)))
+    assert found.whole == pytest.approx(slope, abs=1e-9)
+    assert found.error == pytest.approx(0, abs=1e-6)
+    assert found.figures("age_ms")["age_ms_grown"] == max(0, slope)
+
+
+def test_what_chance_brings_is_seldom_called_growth() -> None:
+    """Of a thousand runs without growth, some independent and some that dwell in two states as a full machine does."""
+    rng = np.random.default_rng(0)
+    for dwell in (1, 12):
+        runs = [np.repeat(rng.choice([92, 115], 144 // dwell), dwell) + rng.normal(0, 2, 144) for _ in range(1000)]
+        found = [growth(list(run)) for run in runs]
+        assert np.std([each.whole for each in found]) > 3  # chance alone is above the bound
+        assert np.mean([each.figures("age_ms")["age_ms_grown"] > 2 for each in found]) < 0.08
+
+
+def test_a_queue_that_grows_shows_in_what_is_under_way() -> None:
+    """A picture more in a quarter of an hour, while the machine changes between its two states."""
+    rng = np.random.default_rng(0)
+    fps = np.repeat(rng.choice([20.4, 16.0], 12), 12)
+    samples = [Sample((), 1000 * (1.87 + i / 144) / fps[i], fps[i], 0) for i in range(144)]
+    found = growth([sample.under_way for sample in samples]).figures("under_way")
+    assert found["under_way_grown"] == pytest.approx(1, abs=0.05)
 
 
 def test_a_soak_watches_the_transport_and_the_model(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,40 +22,61 @@ SETTLED = 0.2  # of a soak: what is taken until then is not growth
 MIB = 2**20
 HELD = ("server", "worker", "client")  # whose memory is watched; a browser's comes and goes, so it has no bound
 MEMORY = [Gate(f"{who}_mib_a_minute", "<=", 0.5) for who in ("server", "worker")]
-AGE = [Gate("age_ms_growth", "<=", 2.0)]
+AGE = [Gate("age_ms_grown", "<=", 2.0), Gate("under_way_grown", "<=", 0.1)]
+BANDWIDTH = 0.2  # of a soak: for so long what slows a machine is taken to go on
+BEYOND = 2.57  # errors: more is chance in one of twenty, at this bandwidth (Kiefer and Vogelsang 2005, table 1)
 WARM = 6  # cycles before the first count: threads of pools start when they are first needed
 REST = 15.0  # seconds that what has ended may take to be gone
 
 
 class Sample(NamedTuple):
-    """Memory in MiB by HELD, the median age in milliseconds, and pictures out of order."""
+    """Memory in MiB by HELD, the median age in milliseconds, pictures a second, and pictures out of order."""
 
     mib: tuple[float, ...]
     age: float
+    fps: float
     out_of_order: int
+
+    @property
+    def under_way(self) -> float:
+        """Pictures between source and screen, by Little's law: with a queue they grow, however fast it is served."""
+        return self.age * self.fps / 1000
 
 
 def soak(engine: str, watch: Watch, server: Server, minutes: float) -> Row:
     """Watch a stream of an engine for long. Slopes are least squares over the last four fifths.
 
-    Growth is told with its standard error: a growth of less than two of them is not told from none.
-    Raises MillstreamError where pictures stop.
+    Two cores that are nearly full change between states, each for minutes: a tick takes 38 ms in one and 48 in the
+    other. So growth has a standard error that knows of that, and has `grown` what chance does not explain. Raises
+    MillstreamError where pictures stop.
     """
     samples = [_sample(watch, server) for _ in range(max(5, round(60 * minutes / SAMPLE)))]
     late = samples[round(SETTLED * len(samples)) :]
     figures: Figures = {"minutes": minutes}
     for name, held in zip(HELD, zip(*(sample.mib for sample in late), strict=True), strict=True):
-        figures |= {f"{name}_mib": round(held[-1], 1), f"{name}_mib_a_minute": round(_slope(held)[0], 3)}
-    growth, error = _slope([sample.age for sample in late])
-    grown = len(late) * SAMPLE / 60
-    figures |= {
-        "age_ms_first": round(late[0].age, 2),
-        "age_ms_last": round(late[-1].age, 2),
-        "age_ms_growth": round(growth * grown, 2),
-        "age_ms_growth_error": round(error * grown, 2),
-        "out_of_order": sum(sample.out_of_order for sample in samples),
-    }
+        per_minute = growth(held).whole / (len(held) * SAMPLE / 60)
+        figures |= {f"{name}_mib": round(held[-1], 1), f"{name}_mib_a_minute": round(per_minute, 3)}
+    figures |= {"age_ms_first": round(late[0].age, 2), "age_ms_last": round(late[-1].age, 2)}
+    figures |= growth([sample.age for sample in late]).figures("age_ms")
+    figures |= growth([sample.under_way for sample in late]).figures("under_way")
+    figures |= {"out_of_order": sum(sample.out_of_order for sample in samples)}
     return Row(f"soak, {engine}", "", watch.codec, figures, [*MEMORY, *AGE, Gate("out_of_order", "<=", 0)])
+
+
+class Growth(NamedTuple):
+    """How much values grew over their whole time, its standard error, and what of it is more than chance."""
+
+    whole: float
+    error: float
+
+    def figures(self, name: str) -> Figures:
+        """As a row tells them."""
+        grown = max(0.0, self.whole - BEYOND * self.error)
+        return {
+            f"{name}_growth": round(self.whole, 2),
+            f"{name}_growth_error": round(self.error, 2),
+            f"{name}_grown": round(grown, 2),
+        }
 
 
 def cycles(server: Server, count: int) -> Row:
@@ -78,9 +99,9 @@ def cycles(server: Server, count: int) -> Row:
 
 def _sample(watch: Watch, server: Server) -> Sample:
     seen = watch.see(SAMPLE)
-    age = float(np.median(seen.shown()))
+    age, fps = float(np.median(seen.shown())), len(seen.ages) / seen.seconds
     mib = tuple(_mib(processes) for processes in ({server.own}, {server.worker}, server.clients))
-    return Sample(mib, age, seen.out_of_order)
+    return Sample(mib, age, fps, seen.out_of_order)
 
 
 def _mib(processes: Iterable[psutil.Process]) -> float:
@@ -92,11 +113,16 @@ def _mib(processes: Iterable[psutil.Process]) -> float:
     return total / MIB
 
 
-def _slope(values: Sequence[float]) -> tuple[float, float]:
-    """Growth a minute and its standard error."""
-    minutes = np.arange(len(values)) * SAMPLE / 60
-    slopes, covariance = np.polyfit(minutes, values, 1, cov=True)
-    return float(slopes[0]), float(covariance[0, 0] ** 0.5)
+def growth(values: Sequence[float]) -> Growth:
+    """By least squares; the error is that of Newey and West (1987), for what deviates stays so for a while."""
+    time = np.linspace(-0.5, 0.5, len(values))
+    slope, middle = np.polyfit(time, values, 1)
+    moments = time * (np.array(values) - middle - slope * time)
+    lags = round(BANDWIDTH * len(values))
+    spread = moments @ moments
+    for lag in range(1, lags + 1):
+        spread += 2 * (1 - lag / (lags + 1)) * (moments[lag:] @ moments[:-lag])
+    return Growth(float(slope), float(np.sqrt(max(spread, 0.0)) / (time @ time)))
 
 
 def _turn(turns: Sequence[Callable[[], None]], count: int) -> None:
