@@ -1,5 +1,6 @@
 """Plans: built once, bounded, kept on disk under everything they depend on, and honest where they fail."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -106,6 +107,25 @@ def test_what_a_plan_gave_is_the_callers_own(store):
     kept = [each.clone() for each in first]
     run(inputs._replace(entering={0: 255 - inputs.entering[0]}))
     assert all(map(torch.equal, first, kept))
+
+
+def test_plans_of_several_models_are_built_one_after_the_other_and_the_interpreter_is_given_up_soon(tmp_path):
+    """Graphs that are traced at once get mixed up, where threads change as soon as they can."""
+    usual, intervals = sys.getswitchinterval(), set()
+
+    class Watched(OpenVino):
+        def compile(self, *given):
+            intervals.add(round(sys.getswitchinterval(), 5))
+            return super().compile(*given)
+
+    cases = [case(frames) for frames in (1, 2, 3, 4)]
+    models = [Networks(f"model {i}") for i in range(len(cases))]
+    plans = [Plans(model, Store(tmp_path)) for model in models]
+    runs = [each.prepare(Watched("float32", 1), *lazily(*one)) for each, one in zip(plans, cases, strict=True)]
+    for run, model, one in zip(runs, models, cases, strict=True):
+        assert_equal_to_the_graph(run.result(60), model, *one)
+    assert intervals == {1e-4}
+    assert sys.getswitchinterval() == usual
 
 
 def test_plans_are_bounded_and_the_one_used_last_stays(store):

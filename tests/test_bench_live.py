@@ -166,9 +166,9 @@ def test_a_soak_tells_slopes_and_what_each_holds(server: Server, monkeypatch: py
     assert row.figures["client_mib"] >= 0.9 * psutil.Process().memory_info().rss / 2**20
     assert isfinite(row.figures["age_ms_growth"])
     assert row.figures["age_ms_growth_error"] > 0
-    assert isfinite(row.figures["under_way_growth"])
+    assert isfinite(row.figures["paced_ms_growth"])
     assert [gate.figure for gate in row.gates] == [
-        "server_mib_a_minute", "worker_mib_a_minute", "age_ms_grown", "under_way_grown", "out_of_order"
+        "server_mib_a_minute", "worker_mib_a_minute", "paced_ms_grown", "out_of_order"
     ]  # fmt: skip
 
 
@@ -190,13 +190,17 @@ def test_what_chance_brings_is_seldom_called_growth() -> None:
         assert np.mean([each.figures("age_ms")["age_ms_grown"] > 2 for each in found]) < 0.08
 
 
-def test_a_queue_that_grows_shows_in_what_is_under_way() -> None:
-    """A picture more in a quarter of an hour, while the machine changes between its two states."""
-    rng = np.random.default_rng(0)
-    fps = np.repeat(rng.choice([20.4, 16.0], 12), 12)
-    samples = [Sample((), 1000 * (1.87 + i / 144) / fps[i], fps[i], 0) for i in range(144)]
-    found = growth([sample.under_way for sample in samples]).figures("under_way")
-    assert found["under_way_grown"] == pytest.approx(1, abs=0.05)
+def test_a_queue_that_grows_shows_whatever_state_the_machine_is_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A third of a picture more in a quarter of an hour, and none: ages alone, 92 and 115 ms, would not tell."""
+    for more in (0.0, 0.3):
+        rng = np.random.default_rng(0)
+        fps = np.repeat(rng.choice([20.4, 16.0], 15), 12)
+        under_way = 1.87 + more * np.arange(180) / 180 + rng.normal(0, 0.03, 180)
+        samples = iter([Sample((0.0, 0.0, 0.0), 1000 * w / f, f, 0) for w, f in zip(under_way, fps, strict=True)])
+        monkeypatch.setattr("millstream.bench.live_soak._sample", lambda *_, samples=samples: next(samples))
+        row = soak("a machine", Blind(), None, 15)  # type: ignore[arg-type]
+        assert row.gates[2].met(row.figures) == (more == 0)
+        assert row.figures["paced_ms_growth"] == pytest.approx(1000 * 0.8 * more / fps[36:].mean(), abs=1.5)
 
 
 def test_a_soak_watches_the_transport_and_the_model(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,6 +94,28 @@ def test_a_source_that_never_waits(n_old, m_old, n_new, m_new, phase):
         assert not missing
 
 
+@settings(deadline=None, max_examples=40)
+@given(st.integers(2, 5), STEPS, st.integers(0, 3))
+def test_no_wait_is_longer_than_two_ticks_of_one_or_one_of_each(n_old, n_new, phase):
+    """A turn that nothing is shown of costs the present session's tick alone, and so does the one behind it.
+
+    One step has nothing in flight between two frames, so that it cannot be stretched: then both tick at once.
+    """
+    play, ticks = Play((n_old, 1)), []
+    for _ in range(n_old + 1 + phase):
+        play.turn()
+    coming = Engine(OTHER.model)
+    computed, coming.tick = coming.tick, lambda entering: ticks.append(play.turns) or computed(entering)
+    play.answer = Future()
+    play.show.begin(track(coming, NEW, n_new, 1, version=2), play.answer)
+    begun = play.turns
+    while not play.answer.done():
+        play.turn()
+    shown = {turn for turn, _ in play.shown}
+    silent = set(range(begun, play.turns)) - shown
+    assert not ({turn + 1 for turn in silent} | silent) & set(ticks)
+
+
 @settings(deadline=None, max_examples=80)
 @given(STEPS, BUFFER, STEPS, BUFFER, st.lists(st.sampled_from("fb"), max_size=40), st.integers(0, 40), st.booleans())
 def test_any_source(n_old, m_old, n_new, m_new, source, begin, drains):

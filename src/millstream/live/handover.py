@@ -9,7 +9,8 @@ present one then shows. So the present one is first made late enough, one group 
 3. the next session's first picture is newer than all that were shown: it is shown, and the present session is closed.
 
 So no two shown groups are further apart than two groups of the longer kind; in the stretch, which has the long gaps, a
-turn costs the present session's tick alone, in the overlap, which costs both ticks, there are no gaps. Where the next
+turn costs the present session's tick alone, in the overlap, which costs both ticks, there are no gaps; and the overlap
+begins behind a turn that was shown. Where the next
 lag is the shorter, the first picture jumps ahead and what is then in flight in the present session is let go of.
 
 Where the source is slower than the sessions, nothing is in flight between two of its frames: then nothing has to be
@@ -85,8 +86,8 @@ class Delay:
 
     @property
     def full(self) -> bool:
-        """Whether as much is held back as there has to be."""
-        return len(self._held) >= self.groups
+        """Whether as much is held back as there has to be, and no gap is open: the next turn may cost more."""
+        return len(self._held) >= self.groups and not self._withheld
 
     def next(self, made: list[Output]) -> list[Output]:
         """Take what a turn made, and give what is to be shown in its place."""
