@@ -10,8 +10,9 @@ present one then shows. So the present one is first made late enough, one group 
 
 So no two shown groups are further apart than two groups of the longer kind; in the stretch, which has the long gaps, a
 turn costs the present session's tick alone, in the overlap, which costs both ticks, there are no gaps; and the overlap
-begins behind a turn that was shown. Where the next
-lag is the shorter, the first picture jumps ahead and what is then in flight in the present session is let go of.
+begins behind a turn that was shown. A session of one step has nothing in flight that could be stretched: from it to
+more steps both tick at once, and the gaps are of both. Where the next lag is the shorter, the first picture jumps ahead
+and what is then in flight in the present session is let go of.
 
 Where the source is slower than the sessions, nothing is in flight between two of its frames: then nothing has to be
 held back, and what is held back is shown at once. Where it has stalled, the sessions change places at once.
