@@ -16,6 +16,7 @@ from PIL import Image
 from millstream import Params, Stream, StreamConfig
 from millstream.cli.desk import Desk
 from millstream.cli.takes import Takes
+from millstream.media import recording, room
 from millstream.media.base import SourceInfo
 from tests import tiny, toy, virtual
 from tests.test_cli import command, environment, read_until
@@ -186,6 +187,22 @@ def test_a_recording_that_cannot_be_completed_is_told(takes, tmp_path: Path) -> 
     takes.put(toy.frame(1))
     takes.close()
     assert len(told) == 2
+
+
+def test_a_recording_ends_by_itself_before_the_disk_is_full(takes, tmp_path: Path, monkeypatch) -> None:
+    takes, told = takes
+    takes.put(toy.frame(0))
+    takes.record()
+    takes.put(toy.frame(1))
+    monkeypatch.setattr(recording, "LOOK", -1.0)  # at every picture
+    monkeypatch.setattr(room, "RESERVE", shutil.disk_usage(tmp_path).total + 1)
+    takes.put(toy.frame(2))
+    takes.put(toy.frame(3))
+    takes.record()
+    assert len(told) == 3 and all("free some space" in line for line in told[1:])
+    with av.open(str(tmp_path / "millstream-001.mp4")) as video:
+        assert len(list(video.decode(video=0))) == 2
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 @virtual.needs_screen

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 from time import monotonic
@@ -12,6 +13,7 @@ import pytest
 
 from millstream.errors import OutputError
 from millstream.frame import Frame
+from millstream.media import recording, room
 from millstream.media.base import SourceInfo
 from millstream.media.live import SUFFIXES, open_live_sink
 from millstream.media.status import Status
@@ -79,6 +81,26 @@ def test_a_size_that_changes_is_fitted_to_the_first(tmp_path):
 def test_what_is_no_recording_is_refused(tmp_path, name):
     with pytest.raises(OutputError, match="live pictures go to `window`, `-` or a video"):
         open_live_sink(str(tmp_path / name), LIKE)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_recording_ends_whole_before_its_disk_is_full(tmp_path, monkeypatch, suffix):
+    path = tmp_path / f"a{suffix}"
+    frames = [Frame(i, picture(i), 1.0 + i / 30) for i in range(4)]
+    monkeypatch.setattr(recording, "LOOK", -1.0)  # at every picture
+
+    def fills():
+        yield from frames[:3]
+        monkeypatch.setattr(room, "RESERVE", shutil.disk_usage(tmp_path).total + 1)
+        yield frames[3]
+
+    with pytest.raises(OutputError, match="free some space") as full:
+        record(path, fills())
+    assert str(path) in str(full.value) and full.value.exit_code == 4
+    assert len(read(path)) == 3
+    with pytest.raises(OutputError, match="free some space"):
+        record(tmp_path / f"b{suffix}", frames)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def command(count):

@@ -24,6 +24,7 @@ from millstream.server.catalogue import Catalogue
 from millstream.server.presets import NAME, Presets, name_of
 from millstream.server.protocol import ProtocolError
 from millstream.server.recordings import STALE, Kept, Recording, Shelf, snapshot
+from millstream.server.refused import RefusedError
 from tests.serving import picture
 
 ROOMY = 2**40
@@ -149,7 +150,8 @@ def test_whatever_ends_a_recording_is_told(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_nothing_recorded_is_nothing_written(tmp_path: Path) -> None:
-    assert isinstance(record(tmp_path, []), OutputError)
+    told = record(tmp_path, [])
+    assert isinstance(told, RefusedError) and told.status == 409
     assert list((tmp_path / "recordings").iterdir()) == []
 
 

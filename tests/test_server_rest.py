@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,9 +18,10 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from millstream.errors import BadInputError, MillstreamError
+from millstream.media import room
 from millstream.params import Params, Settings
 from millstream.server import rest
-from millstream.server.house import RefusedError
+from millstream.server.refused import RefusedError
 from tests.serving import SMALL, Line, closes_with, picture, shared, wait_for
 
 pytestmark = pytest.mark.timeout(600)
@@ -224,6 +226,19 @@ def test_a_recording_that_takes_long_to_complete_is_no_fault(monkeypatch: pytest
         assert status == 504
         assert "not complete yet" in json.loads(body)["message"]
         wait_for(lambda: len(call("recordings")) == before + 1)
+
+
+def test_what_cannot_be_stored_is_a_status_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    with shared().client.open() as stream:
+        list(stream.run([picture(0)]))
+        path = f"/api/v1/sessions/{stream.session}"
+        assert ask("POST", f"{path}/recordings")[0] == 201
+        status, _, body = ask("DELETE", f"{path}/recordings")
+        assert (status, "no picture came" in json.loads(body)["message"]) == (409, True)
+        monkeypatch.setattr(room, "RESERVE", shutil.disk_usage(shared().data).total + 1)
+        for kind in ("snapshots", "recordings"):
+            status, _, body = ask("POST", f"{path}/{kind}")
+            assert (status, "no room" in json.loads(body)["message"]) == (507, True)
 
 
 def test_the_event_loop_reads_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:

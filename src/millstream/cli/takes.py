@@ -56,7 +56,7 @@ class Takes:
             return
         path = free_name(".mp4")
         with ExitStack() as opening:
-            recording = opening.enter_context(Recording(open_sink(path, self._like)))
+            recording = opening.enter_context(Recording(open_sink(path, self._like), path))
             recording.write(self._newest)
             self._files = opening.pop_all()
         self._recording = recording

@@ -63,7 +63,7 @@ def open_live_sink(spec: str, like: SourceInfo) -> LiveSink:
         return Recording(PipeSink())
     if Path(spec).suffix.lower() not in SUFFIXES:
         raise OutputError(f"{spec}: live pictures go to `{WINDOW}`, `{STDOUT}` or a video ({' '.join(SUFFIXES)})")
-    return Recording(open_sink(spec, SourceInfo(like.width, like.height, like.rate)))
+    return Recording(open_sink(spec, SourceInfo(like.width, like.height, like.rate)), Path(spec))
 
 
 def open_display() -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from threading import Event
 from time import monotonic
 from types import TracebackType
@@ -18,6 +19,7 @@ from millstream.errors import OutputError
 from millstream.frame import Frame
 from millstream.media.base import Sink
 from millstream.media.fit import fit_frame
+from millstream.media.room import LOOK, RESERVE, scarce
 from millstream.media.status import Acts, Status
 
 _GAP = 0.002  # seconds; the coarsest container that is written keeps times to 1 ms
@@ -30,24 +32,34 @@ class ReaderGoneError(OutputError):
     exit_code = 141  # 128 + SIGPIPE, as a shell reports it
 
 
+class FullError(OutputError):
+    """A disk has no room for more; what was recorded until then is complete."""
+
+
 class Recording(Sink):
     """Writes live pictures to `sink`: from time 0, each later than the one before, all of the first one's size.
 
     A picture lies at its capture time, so that movement is as it was; one that was made again from an old capture
     (a changed prompt over a stalled source) lies where it came out.
+
+    A `file` ends while its disk has room to complete it, so that nothing is lost: then this raises FullError.
     """
 
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
+    def __init__(self, sink: Sink, file: Path | None = None) -> None:
+        self._sink, self._file = sink, file
+        self._looked = 0.0
         self._size: tuple[int, int] | None = None
         self._begin = self._captured = self._written = 0.0
 
     def __enter__(self) -> Self:
+        self._look()
         self._sink.__enter__()
         return self
 
     def write(self, frame: Frame) -> None:
         """Take the next picture; `frame.time` is of `time.monotonic()`."""
+        if monotonic() - self._looked > LOOK:
+            self._look()
         if self._size is None:
             rows, columns = frame.pixels.shape[:2]
             self._size, self._begin, time = (columns, rows), frame.time, 0.0
@@ -65,7 +77,19 @@ class Recording(Sink):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None and issubclass(kind, FullError):
+            kind = error = trace = None  # it ends early, and well
         self._sink.__exit__(kind, error, trace)
+
+    def _look(self) -> None:
+        self._looked = monotonic()
+        try:
+            full = self._file is not None and scarce(self._file.parent)
+        except OSError:
+            return  # of a folder that is not there; the sink says it better
+        if full:
+            left = f"less than {RESERVE // 2**20} MiB are free on its disk"
+            raise FullError(f"{self._file}: {left}, so the recording ends here; free some space")
 
 
 class PipeSink(Sink):

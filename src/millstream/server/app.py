@@ -23,11 +23,12 @@ from millstream.errors import MillstreamError
 from millstream.params import Settings
 from millstream.server import metrics
 from millstream.server.catalogue import Catalogue
-from millstream.server.house import House, RefusedError
+from millstream.server.house import House
 from millstream.server.limits import Limits
 from millstream.server.presets import Presets
 from millstream.server.protocol import PATH
 from millstream.server.recordings import Kind, Shelf
+from millstream.server.refused import status_of
 from millstream.server.rest import Own, router
 from millstream.server.security import Guard, inline_scripts
 from millstream.server.services import Services
@@ -116,8 +117,8 @@ def _add_errors(app: FastAPI) -> None:
     """Answer what a user can mend in one line that names the cure."""
 
     async def refused(request: HTTPConnection, error: Exception) -> Response:
-        status = error.status if isinstance(error, RefusedError) else 400
-        return JSONResponse({"message": str(error)}, status)
+        assert isinstance(error, MillstreamError)
+        return JSONResponse({"message": str(error)}, status_of(error))
 
     async def invalid(request: HTTPConnection, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)

@@ -15,6 +15,7 @@ from millstream.server.catalogue import Catalogue
 from millstream.server.limits import Limits
 from millstream.server.protocol import BROKEN, GONE, IDLE, say
 from millstream.server.recordings import Kept, Recording, Shelf
+from millstream.server.refused import RefusedError
 from millstream.server.sessions import Session, Shared
 from millstream.server.supervisor import Supervisor
 from millstream.server.watch import Limits as EngineLimits
@@ -26,14 +27,6 @@ LOG = logging.getLogger(__name__)
 TO_COMPLETE = 5.0  # seconds that a recording may take to be completed
 BEAT = 1.0  # seconds between two looks at all sessions
 FULL, UNKNOWN, BUSY = 503, 404, 409
-
-
-class RefusedError(MillstreamError):
-    """What is not served, with the HTTP status that says so."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 import logging
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -19,7 +18,9 @@ from millstream.errors import BadInputError, MillstreamError, OutputError
 from millstream.frame import Frame
 from millstream.media.base import SourceInfo
 from millstream.media.fit import fit_frame
+from millstream.media.room import LOOK, scarce
 from millstream.media.sinks import open_sink
+from millstream.server.refused import RefusedError
 
 Kind = Literal["recording", "snapshot"]
 SUFFIXES: dict[Kind, str] = {"recording": ".mp4", "snapshot": ".png"}
@@ -27,9 +28,7 @@ NAME = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}\.(mp4|png)", re.ASCII)
 WAITING = 16  # pictures that wait for the disk; one more is left out
 RATE = Fraction(30)
 LEAST = 1e-3  # seconds between two pictures of a recording
-LOOK = 1.0  # seconds between two looks of a recording at the space that is left
 STALE = 900.0  # seconds without a write, longer than any recording waits, after which half a file is nobody's
-RESERVE = 256 * 2**20  # bytes of the disk that are left free
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Shelf:
     def full(self) -> bool:
         """Whether it holds as much as it may, what is being written with it, or the disk does. Raises OSError."""
         held = sum(size for _, size in self._sizes())
-        return held >= self.most or shutil.disk_usage(self.folder).free < RESERVE
+        return held >= self.most or scarce(self.folder)
 
     def find(self, name: str) -> Path:
         """The path of a file that is there. Raises BadInputError."""
@@ -162,12 +161,12 @@ class Recording:
             return error
         except Exception as error:
             logging.getLogger(__name__).exception("a recording has ended by a fault")
-            return OutputError(f"{self._path}: {error}; see the server's log")
+            return RefusedError(500, f"{self._path}: {error}; see the server's log")
 
     def _write(self) -> Kept:
         item = self._queue.get()
         if item is None:
-            raise OutputError("no picture came while it recorded, so nothing is written")
+            raise RefusedError(409, "no picture came while it recorded, so nothing is written")
         height, width = item[0].pixels.shape[:2]
         with open_sink(self._path, SourceInfo(width, height, RATE)) as sink:
             while item is not None and not self._over():

@@ -14,9 +14,9 @@ from millstream.server import demo
 from millstream.server.codecs import JpegEncoder
 from millstream.server.fan import Closing, Outbox
 from millstream.server.greeting import schemas
-from millstream.server.house import RefusedError
 from millstream.server.protocol import GONE, MESSAGES, VERSION
 from millstream.server.recordings import Kept, Kind, snapshot
+from millstream.server.refused import RefusedError
 from millstream.server.replies import REPLIES
 from millstream.server.security import WATCHES
 from millstream.server.services import Services
@@ -101,7 +101,7 @@ def the_session(session: str, own: Annotated[Services, Depends(services)]) -> Se
 Own = Annotated[Services, Depends(services)]
 TheSession = Annotated[Session, Depends(the_session)]
 
-router = APIRouter(prefix="/api/v1", responses={400: {"model": Problem}, 404: {"model": Problem}})
+router = APIRouter(prefix="/api/v1", responses={status: {"model": Problem} for status in (400, 404, 507)})
 
 
 @router.get("/schema")

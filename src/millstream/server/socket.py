@@ -15,7 +15,6 @@ from millstream.errors import MillstreamError
 from millstream.server.fan import Closing, Outbox
 from millstream.server.greeting import choose, welcome
 from millstream.server.hearing import Hearing
-from millstream.server.house import RefusedError
 from millstream.server.protocol import (
     BAD,
     BROKEN,
@@ -41,6 +40,7 @@ from millstream.server.protocol import (
     unpack,
 )
 from millstream.server.recordings import Kept, snapshot
+from millstream.server.refused import RefusedError
 from millstream.server.security import WATCHES, deny, viewer_token
 from millstream.server.services import Services
 from millstream.server.sessions import Session
