@@ -11,17 +11,17 @@ import numpy as np
 import psutil
 import pytest
 
-from millstream.bench import live_browser
 from millstream.bench.cli import add_parser
-from millstream.bench.live import TRANSPORT, Bench, Plan
-from millstream.bench.live_client import Stamped, python_client, read_number, write_number
-from millstream.bench.live_engine import Straight
-from millstream.bench.live_kill import killed
-from millstream.bench.live_report import Gate, LiveReport, Row, figures_of
-from millstream.bench.live_server import Load, Meter, Server, serving, serving_straight
-from millstream.bench.live_soak import Sample, cycles, growth, soak
-from millstream.bench.live_swap import Show, swaps
-from millstream.bench.live_watch import NUMBERS, Seen, Tally
+from millstream.bench.live import browser
+from millstream.bench.live.cases import TRANSPORT, Bench, Plan
+from millstream.bench.live.client import Stamped, python_client, read_number, write_number
+from millstream.bench.live.engine import Straight
+from millstream.bench.live.kill import killed
+from millstream.bench.live.report import Gate, LiveReport, Row, figures_of
+from millstream.bench.live.server import Load, Meter, Server, serving, serving_straight
+from millstream.bench.live.soak import Sample, cycles, growth, soak
+from millstream.bench.live.swap import Show, swaps
+from millstream.bench.live.watch import NUMBERS, Seen, Tally
 from millstream.errors import BadInputError, MillstreamError
 from millstream.options import Parser
 from millstream.params import Params, StreamConfig
@@ -106,7 +106,7 @@ class Blind:
 
 
 def test_a_soak_without_pictures_is_an_error(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("millstream.bench.live_soak.SAMPLE", 0.01)
+    monkeypatch.setattr("millstream.bench.live.soak.SAMPLE", 0.01)
     with pytest.raises(MillstreamError, match="no picture was shown"):
         soak("transport", Blind(), server, 0.001)
 
@@ -115,7 +115,7 @@ def test_a_missed_bound_is_in_the_report_and_the_command_ends_well(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     row = Row("python", "python", "jpeg", {"fps": 12.0}, [Gate("fps", ">=", 29)])
-    monkeypatch.setattr("millstream.bench.live.measure", lambda plan: LiveReport({}, "How.", [row], [], []))
+    monkeypatch.setattr("millstream.bench.live.cases.measure", lambda plan: LiveReport({}, "How.", [row], [], []))
     options = parse("live", "--quick")
     assert options.run(options) == 0
     assert "fps >= 29: MISSED" in capsys.readouterr().out
@@ -156,7 +156,7 @@ def test_clients_that_leave_or_are_cut_off_leave_nothing(server: Server) -> None
 
 
 def test_a_soak_tells_slopes_and_what_each_holds(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("millstream.bench.live_soak.SAMPLE", 0.5)
+    monkeypatch.setattr("millstream.bench.live.soak.SAMPLE", 0.5)
     with python_client(server.url, "jpeg", stamped=True) as watch:
         row = soak("transport", watch, server, 0.001)
     assert row.case == "soak, transport"
@@ -196,14 +196,14 @@ def test_a_queue_that_grows_shows_whatever_state_the_machine_is_in(monkeypatch: 
         fps = np.repeat(rng.choice([20.4, 16.0], 15), 12)
         under_way = 1.87 + more * np.arange(180) / 180 + rng.normal(0, 0.03, 180)
         samples = iter([Sample((0.0, 0.0, 0.0), 1000 * w / f, f, 0) for w, f in zip(under_way, fps, strict=True)])
-        monkeypatch.setattr("millstream.bench.live_soak._sample", lambda *_, samples=samples: next(samples))
+        monkeypatch.setattr("millstream.bench.live.soak._sample", lambda *_, samples=samples: next(samples))
         row = soak("a machine", Blind(), None, 15)  # type: ignore[arg-type]
         assert row.gates[3].met(row.figures) == (more == 0)
         assert row.figures["paced_ms_growth"] == pytest.approx(1000 * 0.8 * more / fps[36:].mean(), abs=1.5)
 
 
 def test_a_soak_watches_the_transport_and_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("millstream.bench.live_soak.SAMPLE", 0.5)
+    monkeypatch.setattr("millstream.bench.live.soak.SAMPLE", 0.5)
     bench = Bench(Plan(1.0, 1, codecs=("jpeg",)), python_client, "python")
     bench.soak(0.001)
     transport, embedded = bench.trials
@@ -221,12 +221,12 @@ def test_a_worker_that_is_killed_is_waited_for_no_longer_than_told() -> None:
     assert [gate.figure for gate in row.gates] == ["beyond_load_s"]
 
 
-@pytest.mark.skipif(live_browser.lacking() is not None, reason=f"{live_browser.lacking()}")
+@pytest.mark.skipif(browser.lacking() is not None, reason=f"{browser.lacking()}")
 def test_a_swap_tells_how_long_a_picture_was_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("millstream.bench.live_swap.SIDE", 32)
-    monkeypatch.setattr("millstream.bench.live_swap.STEADY", 0.5)
+    monkeypatch.setattr("millstream.bench.live.swap.SIDE", 32)
+    monkeypatch.setattr("millstream.bench.live.swap.STEADY", 0.5)
     changes = {"up": {"steps": 4, "width": 48}, "back": {"steps": 2, "width": 32}}
-    monkeypatch.setattr("millstream.bench.live_swap.CHANGES", changes)
+    monkeypatch.setattr("millstream.bench.live.swap.CHANGES", changes)
     up, back = swaps(str(tiny.small()))
     assert [up.case, back.case] == ["swap, up", "swap, back"]
     for row in (up, back):
@@ -244,7 +244,7 @@ def test_the_longest_wait_is_that_which_falls_into_the_time() -> None:
 
 
 def test_the_page_is_read_back_from_its_canvas(server: Server) -> None:
-    with live_browser.chromium() as browser, live_browser.page(browser, server.url, "vp8", stamped=True) as watch:
+    with browser.chromium() as chromium, browser.page(chromium, server.url, "vp8", stamped=True) as watch:
         watch.see(0.5)
         seen = watch.see(1.0)
         assert watch.codec == "vp8"
@@ -254,8 +254,8 @@ def test_the_page_is_read_back_from_its_canvas(server: Server) -> None:
 
 
 def test_without_a_browser_it_is_said_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_browser, "NAMES", ("no-such-browser",))
-    assert "install" in (live_browser.lacking() or "")
+    monkeypatch.setattr(browser, "NAMES", ("no-such-browser",))
+    assert "install" in (browser.lacking() or "")
 
 
 def test_options_of_other_kinds_are_refused() -> None:

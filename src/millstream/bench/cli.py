@@ -18,7 +18,7 @@ from millstream.params import BackendName
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-    from millstream.bench.live_report import LiveReport
+    from millstream.bench.live.report import LiveReport
     from millstream.bench.report import Report
     from millstream.bench.setup import Plan
     from millstream.options import Parser
@@ -97,7 +97,7 @@ def live(options: Namespace) -> int:
     """Stream live through the server, print the report, and write what was asked for. Raises MillstreamError."""
     _refuse(options, unused=["steps", "random", "size", "streamdiffusion", "frames"])
 
-    from millstream.bench.live import FULL, QUICK, measure  # noqa: PLC0415
+    from millstream.bench.live.cases import FULL, QUICK, measure  # noqa: PLC0415
     from millstream.bench.report import write  # noqa: PLC0415
 
     report = measure(replace(QUICK if options.quick else FULL, soak=options.soak))

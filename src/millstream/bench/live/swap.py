@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from millstream.bench.live_report import Gate, Row
+from millstream.bench.live.report import Gate, Row
 from millstream.errors import MillstreamError
 from millstream.frame import Pixels
 from millstream.media.demo import draw

@@ -22,12 +22,12 @@ if TYPE_CHECKING:  # torch
 SIDE = 512
 PATIENCE = 10.0  # seconds to end
 ADDRESS = re.compile(r"millstream: (http://\S+?)/?\n")
-STRAIGHT = "from millstream.bench.live_serve import main; main()"  # as a module it would be imported by its worker too
+STRAIGHT = "from millstream.bench.live.serve import main; main()"  # as a module it would be imported by its worker too
 
 
 def straight(model: ModelConfig, seconds: float) -> "WatchedEngine":
     """An engine that loads a model, whose sessions are real, and never runs it. Raises ModelError."""
-    from millstream.bench.live_engine import Straight  # noqa: PLC0415 - the server does without torch
+    from millstream.bench.live.engine import Straight  # noqa: PLC0415 - the server does without torch
     from millstream.models import load_model  # noqa: PLC0415
 
     return Straight(load_model(model), seconds)

@@ -6,9 +6,9 @@ from time import monotonic, sleep
 
 import psutil
 
-from millstream.bench.live_client import Stamped
-from millstream.bench.live_report import Gate, Row
-from millstream.bench.live_server import Server
+from millstream.bench.live.client import Stamped
+from millstream.bench.live.report import Gate, Row
+from millstream.bench.live.server import Server
 from millstream.client import Client, LiveStream
 from millstream.errors import MillstreamError
 from millstream.frame import Frame

@@ -11,9 +11,9 @@ import numpy as np
 import psutil
 from websockets.sync.client import connect
 
-from millstream.bench.live_report import Figures, Gate, Row
-from millstream.bench.live_server import SIDE, Server
-from millstream.bench.live_watch import Watch
+from millstream.bench.live.report import Figures, Gate, Row
+from millstream.bench.live.server import SIDE, Server
+from millstream.bench.live.watch import Watch
 from millstream.client import Client, LiveStream
 from millstream.server.protocol import PATH, say
 

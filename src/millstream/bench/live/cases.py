@@ -7,14 +7,14 @@ from time import monotonic
 
 import torch
 
-from millstream.bench import live_browser
-from millstream.bench.live_client import python_client
-from millstream.bench.live_kill import killed
-from millstream.bench.live_report import Gate, LiveReport, Row, figures_of
-from millstream.bench.live_server import Meter, Server, serving, serving_straight
-from millstream.bench.live_soak import cycles, soak
-from millstream.bench.live_swap import swaps
-from millstream.bench.live_watch import Watch
+from millstream.bench.live import browser
+from millstream.bench.live.client import python_client
+from millstream.bench.live.kill import killed
+from millstream.bench.live.report import Gate, LiveReport, Row, figures_of
+from millstream.bench.live.server import Meter, Server, serving, serving_straight
+from millstream.bench.live.soak import cycles, soak
+from millstream.bench.live.swap import swaps
+from millstream.bench.live.watch import Watch
 from millstream.bench.report import describe_machine
 from millstream.errors import MillstreamError
 from millstream.server.protocol import CodecName
@@ -136,12 +136,12 @@ def measure(plan: Plan) -> LiveReport:
 @contextmanager
 def _client() -> Iterator[tuple[Client, str, list[str]]]:
     """What streams: the page in a browser, or where there is none the Python client; and what there is to say of it."""
-    if reason := live_browser.lacking():
+    if reason := browser.lacking():
         yield python_client, "python", [f"transport: not measured, {reason}; the other cases have the Python client"]
         return
-    with live_browser.chromium() as browser:
+    with browser.chromium() as chromium:
 
         def page(url: str, codec: CodecName, stamped: bool) -> AbstractContextManager[Watch]:
-            return live_browser.page(browser, url, codec, stamped)
+            return browser.page(chromium, url, codec, stamped)
 
-        yield page, "page", [f"the page is shown by Chromium {browser.version}"]
+        yield page, "page", [f"the page is shown by Chromium {chromium.version}"]

@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from millstream.bench.live_server import Load
-from millstream.bench.live_watch import Seen
+from millstream.bench.live.server import Load
+from millstream.bench.live.watch import Seen
 
 Figures = dict[str, float]
 

@@ -7,8 +7,8 @@ from time import monotonic, sleep
 import numpy as np
 from jaxtyping import UInt8
 
-from millstream.bench.live_server import SIDE
-from millstream.bench.live_watch import NUMBERS, Seen, Tally
+from millstream.bench.live.server import SIDE
+from millstream.bench.live.watch import NUMBERS, Seen, Tally
 from millstream.client import Client, LiveStream
 from millstream.errors import MillstreamError
 from millstream.frame import Frame, Pixels

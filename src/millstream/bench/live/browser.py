@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from millstream.bench.live_watch import Seen
+from millstream.bench.live.watch import Seen
 from millstream.errors import MillstreamError
 from millstream.server.protocol import CodecName
 
@@ -18,7 +18,7 @@ PATIENCE = 300_000  # milliseconds until the page is live: its model has to be l
 STREAMING = ("live", "stalled")  # a machine under load can leave a page without its beat; fps tells
 NAMES = ("chromium", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
-SCRIPT = Path(__file__).with_name("live_page.js")
+SCRIPT = Path(__file__).with_name("page.js")
 ONLY = """for (const kind of [globalThis.VideoEncoder, globalThis.VideoDecoder]) {
     if (!kind) continue;
     const ask = kind.isConfigSupported.bind(kind);

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from threading import Thread
 
-from millstream.bench.live_server import straight
+from millstream.bench.live.server import straight
 from millstream.params import Settings
 from millstream.server.app import create_app
 from millstream.server.limits import Limits
