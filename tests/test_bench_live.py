@@ -221,7 +221,6 @@ def test_a_worker_that_is_killed_is_waited_for_no_longer_than_told() -> None:
     assert [gate.figure for gate in row.gates] == ["beyond_load_s"]
 
 
-@pytest.mark.skipif(browser.lacking() is not None, reason=f"{browser.lacking()}")
 def test_a_swap_tells_how_long_a_picture_was_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("millstream.bench.live.swap.SIDE", 32)
     monkeypatch.setattr("millstream.bench.live.swap.STEADY", 0.5)
@@ -243,6 +242,7 @@ def test_the_longest_wait_is_that_which_falls_into_the_time() -> None:
     assert show.longest(3.25, 4.0) == pytest.approx(0.1)
 
 
+@pytest.mark.skipif(browser.lacking() is not None, reason=f"{browser.lacking()}")
 def test_the_page_is_read_back_from_its_canvas(server: Server) -> None:
     with browser.chromium() as chromium, browser.page(chromium, server.url, "vp8", stamped=True) as watch:
         watch.see(0.5)
