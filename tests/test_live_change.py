@@ -51,6 +51,19 @@ def test_the_show_goes_on_over_a_change(stream, change):
     assert (stats.steps, stats.version, stats.building) == (stream.config.steps, shown[-1].version, False)
 
 
+def test_one_step_becomes_more_and_each_picture_that_is_waited_for_comes():
+    """Nothing is in flight between two of them, and no other is there to set free what a hand-over holds back."""
+    with Stream(MODEL, StreamConfig(**SIZE, steps=1), Params(prompt="a", seed=5)) as stream:
+        changed, number, version = stream.change(steps=3), 0, 0
+        while version < 2:
+            stream.submit(toy.frame(number))
+            shown = stream.poll(timeout=LIMIT)
+            assert shown is not None and shown.id == number
+            number, version = number + 1, shown.version
+        assert changed.result(LIMIT).steps == 3
+        assert stream.stats().dropped_after == 0
+
+
 def test_pictures_behind_a_change_are_those_of_the_new_stream(stream):
     show_until(stream, lambda frame: frame.id == 2)
     changed = stream.change(steps=4)

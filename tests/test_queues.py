@@ -74,7 +74,9 @@ def test_mailbox_keeps_the_newest_and_counts_the_rest(items, places):
     box = Mailbox(places)
     for item in items:
         box.put(item)
+    assert box.waiting == min(len(items), places)
     assert box.take(places) == items[-places:]
+    assert box.waiting == 0
     assert box.dropped == max(0, len(items) - places)
     assert box.take(1) == []
 

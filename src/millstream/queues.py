@@ -88,6 +88,11 @@ class Mailbox(Generic[T]):
         self._woken = False
         self.dropped = 0
 
+    @property
+    def waiting(self) -> int:
+        """Items that are there."""
+        return len(self._items)
+
     def put(self, item: T) -> None:
         """Leave an item; the oldest gives way when there is no place. Never waits."""
         with self._changed:

@@ -10,12 +10,12 @@ present one then shows. So the present one is first made late enough, one group 
 
 So no two shown groups are further apart than two groups of the longer kind; in the stretch, which has the long gaps, a
 turn costs the present session's tick alone, in the overlap, which costs both ticks, there are no gaps; and the overlap
-begins behind a turn that was shown. A session of one step has nothing in flight that could be stretched: from it to
-more steps both tick at once, and the gaps are of both. Where the next lag is the shorter, the first picture jumps ahead
-and what is then in flight in the present session is let go of.
+begins behind a turn that was shown. Where the next lag is the shorter, the first picture jumps ahead and what is then
+in flight in the present session is let go of.
 
 Where the source is slower than the sessions, nothing is in flight between two of its frames: then nothing has to be
-held back, and what is held back is shown at once. Where it has stalled, the sessions change places at once.
+held back, and what is held back is shown at once. In a session of one step nothing ever is: there the source is slower
+if no frame waits when a turn has ended (`holds`, `release`). Where it has stalled, the sessions change places at once.
 
 Order is that of the turns in which frames entered: a stalled source sends one frame, and so one id, again and again.
 """
@@ -90,6 +90,11 @@ class Delay:
         """Whether as much is held back as there has to be, and no gap is open: the next turn may cost more."""
         return len(self._held) >= self.groups and not self._withheld
 
+    @property
+    def holds(self) -> bool:
+        """Whether anything is held back."""
+        return bool(self._held)
+
     def next(self, made: list[Output]) -> list[Output]:
         """Take what a turn made, and give what is to be shown in its place."""
         self._held.append(made)
@@ -98,6 +103,7 @@ class Delay:
 
     def empty(self) -> list[Output]:
         """Give everything that is held back."""
+        self._withheld = False
         return self._release(len(self._held))
 
     def _release(self, count: int) -> list[Output]:
@@ -117,6 +123,7 @@ class Show:
         self._turn = 0
         self._shown = 0  # the turn at which the newest picture shown had entered; the first turn is 1
         self._skipped = 0
+        self._slow = True  # nothing was in flight behind the last turn, so that its source let the session wait
 
     @property
     def changing(self) -> bool:
@@ -138,6 +145,11 @@ class Show:
         """Whether a bubble brings anything on at once."""
         return any(track.pressing for track in self._tracks())
 
+    @property
+    def holds(self) -> bool:
+        """Whether pictures are held back that only the next frame sets free, or `release`."""
+        return self._delay.holds and self.present.lag == 0 and not self.busy
+
     def begin(self, coming: Track, answer: Future[Session]) -> None:
         """Begin to hand over. The answer is the session once its first picture is out, or what went wrong with it."""
         self._abandon()
@@ -151,15 +163,22 @@ class Show:
         """
         if self._answer.cancelled():
             self._abandon()
-        if self.changing and (frame is not None or not self.busy) and (self._delay.full or not self.present.feed.busy):
+        stalled = frame is None and not self.busy
+        if self.changing and (stalled or (frame is not None and (self._delay.full or self._slow))):
             self._overlap = True
         self._turn += frame is not None
         alone = not self.pressing  # then a bubble takes incomplete groups in
         made = self._step(self.present, frame, alone)
         fresh = self._step_coming(frame, alone)
-        outputs = self._choose(made, [] if keep else [output for output in fresh if output.turn > self._shown])
-        self._shown = outputs[-1].turn if outputs else self._shown
-        return [output.frame for output in outputs]
+        at_once = bool(made) and self.present.lag == 0
+        outputs = self._choose(made, [] if keep else [output for output in fresh if output.turn > self._shown], at_once)
+        self._slow = not self.busy and not at_once
+        return self._frames(outputs)
+
+    def release(self) -> list[Frame]:
+        """What is held back, for no frame waits: the source is slower than the sessions."""
+        self._slow = True
+        return self._frames(self._delay.empty())
 
     def close(self) -> None:
         """Let go of everything."""
@@ -185,13 +204,17 @@ class Show:
             refuse(self._answer, error)
             return []
 
-    def _choose(self, made: list[Output], fresh: list[Output]) -> list[Output]:
-        """What is shown of what the present session made and of what is newer than that."""
+    def _frames(self, outputs: list[Output]) -> list[Frame]:
+        self._shown = outputs[-1].turn if outputs else self._shown
+        return [output.frame for output in outputs]
+
+    def _choose(self, made: list[Output], fresh: list[Output], at_once: bool) -> list[Output]:
+        """What is shown of what the present session made, `at_once` from this turn's frame, and of what is newer."""
         late = self._delay.next(made) if made else []
         if fresh and self._take_over(fresh[0].turn):
             older = [output for output in [*late, *self._delay.empty()] if output.turn < fresh[0].turn]
             return older + fresh
-        if self.busy:
+        if self.busy or at_once:
             return late
         late += self._delay.empty()
         if self._overlap:

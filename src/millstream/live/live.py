@@ -192,6 +192,9 @@ class Live:
 
     def _next(self) -> Frame | None:
         """The newest picture; the last one again where the source has stalled; None for a bubble or nothing."""
+        if self._show.holds and not self._inbox.waiting:
+            for output in self._show.release():
+                self._finish(output)
         patience = self._patience()
         if patience != 0 and self._last is not None:
             self._waits_since = min(self._waits_since, monotonic())

@@ -26,6 +26,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     f"size {SIDE} -> {LARGER}": {"width": LARGER, "height": LARGER},
     "guidance none -> self-negative": {"guidance": "self-negative"},
     "all back": {"steps": 2, "width": SIDE, "height": SIDE, "guidance": "none"},
+    "steps 2 -> 1": {"steps": 1},
+    "steps 1 -> 4": {"steps": 4},
 }
 GATES = [Gate("frames", "<=", 2)]
 
