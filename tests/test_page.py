@@ -69,25 +69,6 @@ def test_without_webcodecs_jpeg_goes_both_ways(browser: Any, echo: Echo, address
     page.context.close()
 
 
-def test_a_drawing_is_sent_and_undone(page: Any) -> None:
-    page.keyboard.press("3")
-    until(page, "() => millstream.sources.kind.value === 'drawing'")
-    canvas = page.locator(".source canvas")
-    empty = brightness(page, "sender")
-    box = canvas.bounding_box()
-    page.keyboard.press("]")
-    page.mouse.move(box["x"] + 60, box["y"] + 60)
-    page.mouse.down()
-    page.mouse.move(box["x"] + 300, box["y"] + 200, steps=6)
-    page.mouse.up()
-    advance(page)
-    assert brightness(page, "sender") < empty - 1
-    keep(page, "drawing-stroke")
-    page.keyboard.press("Control+z")
-    advance(page)
-    assert abs(brightness(page, "sender") - empty) < 0.5
-
-
 def test_a_prompt_changes_at_once_and_is_undone(page: Any, echo: Echo) -> None:
     page.get_by_label("Prompt", exact=True).fill("stained glass")
     assert wait_said(page, echo, "set")["params"] == {"prompt": [{"text": "stained glass", "weight": 1}]}

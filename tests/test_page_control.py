@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.page_browser import advance, brightness, live, open_page, until
+from tests.page_browser import advance, live, open_page, until
 from tests.page_server import Echo, Room
 
 LONG = 60.0  # seconds of a build that the test ends
@@ -234,58 +234,6 @@ def test_single_keys_can_be_turned_off(page: Any) -> None:
     page.keyboard.press("Escape")
     page.keyboard.press("v")
     assert page.evaluate("() => millstream.look.view.value") == "result"
-
-
-def strokes(page: Any) -> list[int]:
-    return page.evaluate("() => millstream.sources.drawing.strokes.map(({ points }) => points.length)")
-
-
-def test_a_stroke_ends_whatever_happens_to_the_canvas(page: Any) -> None:
-    page.keyboard.press("3")
-    until(page, "() => millstream.sources.kind.value === 'drawing'")
-    box = page.locator(".source canvas").bounding_box()
-    page.evaluate("() => addEventListener('pointerdown', (event) => { window.pointer = event.pointerId; })")
-    page.mouse.move(box["x"] + 60, box["y"] + 60)
-    page.mouse.down()
-    page.mouse.move(box["x"] + 90, box["y"] + 90, steps=2)
-    page.keyboard.press("v")
-    page.locator(".source canvas").wait_for(state="hidden")
-    page.evaluate("() => millstream.show.sender.canvas.releasePointerCapture(pointer)")  # as some browsers do
-    page.mouse.up()
-    page.evaluate("() => { millstream.look.view.value = 'side'; }")
-    page.locator(".source canvas").wait_for()
-    before = strokes(page)
-    page.mouse.move(box["x"] + 150, box["y"] + 150, steps=3)
-    assert strokes(page) == before, "the pen is up"
-    page.mouse.down()
-    page.mouse.up()
-    assert len(strokes(page)) == len(before) + 1, "and draws again"
-
-
-def test_undo_in_a_stroke_leaves_the_one_before_as_it_was_and_clear_is_undone(page: Any) -> None:
-    page.keyboard.press("3")
-    until(page, "() => millstream.sources.kind.value === 'drawing'")
-    empty = brightness(page, "sender")
-    box = page.locator(".source canvas").bounding_box()
-    for k in range(2):
-        page.mouse.move(box["x"] + 60, box["y"] + 60 + 80 * k)
-        page.mouse.down()
-        page.mouse.move(box["x"] + 200, box["y"] + 60 + 80 * k, steps=4)
-        if k == 0:
-            page.mouse.up()
-    first = strokes(page)[0]
-    page.keyboard.press("Control+z")
-    page.mouse.move(box["x"] + 300, box["y"] + 300, steps=4)
-    page.mouse.up()
-    assert strokes(page) == [first]
-    advance(page)
-    drawn = brightness(page, "sender")
-    page.get_by_role("button", name="Clear").click()
-    advance(page)
-    assert abs(brightness(page, "sender") - empty) < 0.5
-    page.get_by_role("button", name="Undo stroke").click()
-    advance(page)
-    assert abs(brightness(page, "sender") - drawn) < 0.5 < empty - drawn
 
 
 TRAVEL = """async () => {

@@ -17,6 +17,8 @@ export const SHORTCUTS = [
   { keys: "B, E", does: "drawing: brush, eraser" },
   { keys: "[ ]", does: "drawing: a smaller or larger brush" },
   { keys: "Ctrl Z", does: "drawing: undo a stroke" },
+  { keys: "Arrows", does: "on the drawing: move the brush, with Shift further" },
+  { keys: "Space", does: "on the drawing: brush down, or up; Escape lifts it" },
   { keys: "L", does: "colours: dark, light, as the system has them" },
   { keys: "?", does: "this sheet" },
 ];

@@ -9,13 +9,14 @@ import { cover } from "./source.js";
 /** @typedef {{x: number, y: number, pressure: number}} Point in parts of the canvas, 0 to 1; pressure 0 to 1 */
 /** @typedef {{colour: string, size: number, points: Point[]}} Stroke size in parts of the height; no points: a clean sheet */
 /** @typedef {{colour: string, size: number, eraser: boolean}} Brush */
+/** @typedef {number | "keys"} Pen what moves the brush: a pointer by its id, or the keyboard */
 
 const PAPER = "#f4f1ea";
 const SIDE = 1024; // pixels of the drawing's own picture
 const MOST_STROKES = 500; // that can be undone; older ones are part of the paper
 export const SMALLEST = 0.004; // brush sizes, in parts of the height
 export const LARGEST = 0.2;
-const MOUSE_PRESSURE = 0.5; // what browsers report for devices without it
+export const STEADY = 0.5; // the pressure that browsers report for devices without it
 
 /** @implements {Source} */
 export class DrawingSource {
@@ -23,8 +24,8 @@ export class DrawingSource {
   brush = signal(/** @type {Brush} */ ({ colour: "#d1495b", size: 0.03, eraser: false }));
   /** @type {Stroke[]} */
   strokes = [];
-  /** @type {Stroke | null} that is being drawn */
-  #stroke = null;
+  place = signal({ x: 0.5, y: 0.5 }); // of the brush, wherever it came last
+  pen = signal(/** @type {Pen | null} */ (null)); // what draws the last of the strokes, until it ends
   #paper = sheet();
   #ink = sheet();
   #fresh = () => {};
@@ -66,22 +67,28 @@ export class DrawingSource {
     this.use({ size: Math.min(LARGEST, Math.max(SMALLEST, this.brush.value.size * factor)) });
   }
 
-  /** @param {Point} point */
-  begin(point) {
+  /**
+   * @param {Point} point
+   * @param {Pen} pen
+   */
+  begin(point, pen) {
     const { colour, size, eraser } = this.brush.value;
-    this.#stroke = { colour: eraser ? PAPER : colour, size, points: [point] };
-    this.#add(this.#stroke);
+    this.#add({ colour: eraser ? PAPER : colour, size, points: [point] });
+    this.place.value = point;
+    this.pen.value = pen;
   }
 
-  /** @param {Point} point of the stroke that was begun; of none where it was undone meanwhile */
+  /** @param {Point} point of the stroke that was begun; of none where the brush is up, or it was undone meanwhile */
   extend(point) {
-    if (!this.#stroke) return;
-    this.#stroke.points.push(point);
-    draw(this.#ink, { ...this.#stroke, points: this.#stroke.points.slice(-2) });
+    this.place.value = point;
+    const stroke = this.strokes.at(-1);
+    if (this.pen.value === null || !stroke) return;
+    stroke.points.push(point);
+    draw(this.#ink, { ...stroke, points: stroke.points.slice(-2) });
   }
 
   end() {
-    this.#stroke = null;
+    this.pen.value = null;
   }
 
   undo() {
@@ -120,8 +127,17 @@ export function pointOf(event, element) {
   return {
     x: 0.5 + (event.clientX - box.left - box.width / 2) / side,
     y: 0.5 + (event.clientY - box.top - box.height / 2) / side,
-    pressure: event.pointerType === "pen" ? event.pressure : MOUSE_PRESSURE,
+    pressure: event.pointerType === "pen" ? event.pressure : STEADY,
   };
+}
+
+/**
+ * @param {{width: number, height: number}} picture
+ * @returns {[number, number]} the parts of the square drawing, across and down about its middle, that the picture shows
+ */
+export function shownIn({ width, height }) {
+  const side = Math.max(width, height);
+  return [width / side, height / side];
 }
 
 function sheet() {

@@ -14,7 +14,7 @@ export function Help({ look }) {
       <h2 id="help-title">Keyboard shortcuts</h2>
       <dl>${SHORTCUTS.map(({ keys, does }) => html`<div><dt><kbd>${keys}</kbd></dt><dd>${does}</dd></div>`)}</dl>
       <label class="row"><input type="checkbox" checked=${look.keys.value}
-        onChange=${(/** @type {any} */ event) => (look.keys.value = event.currentTarget.checked)} /> Single keys work (Ctrl Z always does)</label>
+        onChange=${(/** @type {any} */ event) => (look.keys.value = event.currentTarget.checked)} /> Single keys work (Ctrl Z and those on the drawing always do)</label>
       <form method="dialog"><button>Close</button></form>
     </dialog>`;
 }

@@ -2,6 +2,7 @@
 
 import { useEffect, useRef } from "preact/hooks";
 import { wordsFor } from "../words.js";
+import { Cursor } from "./cursor.js";
 import { DrawingTools } from "./drawing_tools.js";
 import { useDrawing } from "./draw.js";
 import { html } from "./html.js";
@@ -29,7 +30,7 @@ export function Stage({ show, sources, look }) {
       <${Words} show=${show} sources=${sources} />
       ${look.full.value === "window" && html`
         <button type="button" class="leave" onClick=${() => look.toggleFullScreen()}>Leave full screen</button>`}
-      ${drawing && html`<${DrawingTools} drawing=${drawing} />`}
+      ${drawing && html`<${Cursor} drawing=${drawing} canvas=${sender.canvas} /><${DrawingTools} drawing=${drawing} />`}
     </main>`;
 }
 
@@ -37,7 +38,7 @@ export function Stage({ show, sources, look }) {
 function Pane({ name, label, canvas, pencil = false }) {
   const home = useRef(/** @type {HTMLElement | null} */ (null));
   useEffect(() => home.current?.prepend(canvas), []);
-  canvas.setAttribute("role", "img");
+  canvas.setAttribute("role", pencil ? "application" : "img"); // an application is given the arrows by screen readers
   canvas.setAttribute("aria-label", label);
   return html`<figure class="pane ${name}" data-pencil=${pencil} ref=${home}><figcaption>${label}</figcaption></figure>`;
 }
