@@ -155,6 +155,20 @@ def test_a_stroke_by_keyboard_is_where_the_keys_went_and_one_step_of_undo(page: 
     assert same(pixels(page), blank)
 
 
+@pytest.mark.parametrize("by", ["pointer", "keys"])
+def test_a_brush_put_down_and_lifted_leaves_a_dot(page: Any, by: str) -> None:
+    if by == "pointer":
+        page.locator(".source canvas").click()  # in its middle, where the keys begin
+    else:
+        reach(page)
+        press(page, "Space", "Space")
+    drawn = pixels(page)
+    away = distance(drawn.shape, (0.5, 0.5), (0.5, 0.5))
+    radius = BRUSH * drawn.shape[0] / 2
+    assert same(drawn[away < radius - 1], INK)
+    assert same(drawn[away > radius + 1], PAPER)
+
+
 def test_the_eraser_takes_away_by_keyboard_what_the_brush_has_drawn(page: Any) -> None:
     blank = pixels(page)
     reach(page)

@@ -16,6 +16,7 @@ const SIDE = 1024; // pixels of the drawing's own picture
 const MOST_STROKES = 500; // that can be undone; older ones are part of the paper
 export const SMALLEST = 0.004; // brush sizes, in parts of the height
 export const LARGEST = 0.2;
+const DOT = 0.01; // pixels: canvases paint no line without a length
 export const STEADY = 0.5; // the pressure that browsers report for devices without it
 
 /** @implements {Source} */
@@ -84,7 +85,7 @@ export class DrawingSource {
     const stroke = this.strokes.at(-1);
     if (this.pen.value === null || !stroke) return;
     stroke.points.push(point);
-    draw(this.#ink, { ...stroke, points: stroke.points.slice(-2) });
+    draw(this.#ink, stroke, stroke.points.length - 1);
   }
 
   end() {
@@ -154,17 +155,18 @@ function fill(context) {
 /**
  * @param {CanvasRenderingContext2D} context
  * @param {Stroke} stroke
+ * @param {number} first of its points that is not drawn yet
  */
-function draw(context, { colour, size, points }) {
+function draw(context, { colour, size, points }, first = 0) {
   if (points.length === 0) fill(context);
   context.strokeStyle = colour;
   context.lineCap = "round";
-  points.forEach((point, i) => {
-    const from = points[i - 1] ?? point;
+  points.slice(first).forEach((point, i) => {
+    const from = points[first + i - 1] ?? point;
     context.lineWidth = Math.max(1, 2 * point.pressure * size * SIDE);
     context.beginPath();
     context.moveTo(from.x * SIDE, from.y * SIDE);
-    context.lineTo(point.x * SIDE, point.y * SIDE);
+    context.lineTo(point.x * SIDE + DOT, point.y * SIDE);
     context.stroke();
   });
 }
