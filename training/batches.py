@@ -5,7 +5,8 @@ photograph, a rough drawing, or for text alone pure noise) and aims at the targe
 the network's own first answer, so that it refines and does not style twice.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from types import EllipsisType
 
 import numpy as np
@@ -61,10 +62,10 @@ class Styles:
         self.which = np.load(pools.POOL / "which.npy")
         self.names = list(styles.STYLES)
 
-    def __call__(self, step: int, patch: int, count: int) -> Batch:
+    def __call__(self, step: int, patch: int, count: int, near: float) -> Batch:
         """`count` pairs of `patch` by `patch` latents."""
         rng = default_rng([SEED, step])
-        return assemble([self._pair(rng, patch) for _ in range(count)], STYLE_FIRST, rng)
+        return assemble([self._pair(rng, patch) for _ in range(count)], STYLE_FIRST, rng, near)
 
     def _pair(self, rng: Generator, patch: int) -> Pair:
         index, column = rng.integers(len(self.latents)), rng.integers(pools.PER_CROP)
@@ -83,18 +84,18 @@ class Drawings:
 
     def __init__(self) -> None:
         self.drawn = np.load(latents.DRAWN)
-        self.names = np.load(latents.NAMES)
+        self.scenes = [latents.scene(index) for index in range(len(self.drawn))]
 
-    def __call__(self, step: int, count: int) -> list[Pair]:
-        """`count` scenes."""
+    def __call__(self, step: int, patch: int, count: int, near: float) -> Batch:
+        """`count` patches of scenes, each with a part of its object in it."""
         rng = default_rng([SEED, 1, step])
-        return [self._pair(rng) for _ in range(count)]
+        return assemble([self._pair(rng, patch) for _ in range(count)], SCENE_FIRST, rng, near)
 
-    def _pair(self, rng: Generator) -> Pair:
+    def _pair(self, rng: Generator, patch: int) -> Pair:
         index = int(rng.integers(len(self.drawn)))
-        clean, drawn = self.drawn[index]
-        obj, place = self.names[index].tolist()
-        return Pair(drawn, clean, scenes.caption(obj, place, rng))
+        scene = self.scenes[index]
+        clean, drawn = self.drawn[index][around(scene.layout, self.drawn.shape[-1], patch, rng)]
+        return Pair(drawn, clean, scenes.caption(scene.obj, scene.place, rng))
 
 
 class Texts:
@@ -104,10 +105,11 @@ class Texts:
         self.canonical = np.load(latents.CANONICAL)
         self.asked = latents.asked()
 
-    def __call__(self, step: int, count: int) -> list[Pair]:
+    def __call__(self, step: int, count: int, near: float) -> Batch:
         """`count` scenes; TOGETHER of one place, so that they differ in the object alone."""
         rng = default_rng([SEED, 2, step])
-        return [pair for _ in range(0, count, TOGETHER) for pair in self._group(rng)][:count]
+        pairs = [pair for _ in range(0, count, TOGETHER) for pair in self._group(rng)][:count]
+        return assemble(pairs, SCENE_FIRST, default_rng([SEED, 3, step]), near)
 
     def _group(self, rng: Generator) -> list[Pair]:
         place = pick((None, *scenes.PLACES), rng)
@@ -126,24 +128,31 @@ def cut(side: int, patch: int, rng: Generator) -> tuple[EllipsisType, slice, sli
     return ..., slice(top, top + patch), slice(left, left + patch)
 
 
-def draw_first(rng: Generator, usual: tuple[int, ...], text_only: bool) -> int:
-    """The first step's time: the last one for text alone, else half the time near a usual one, else any."""
+def around(layout: scenes.Layout, side: int, patch: int, rng: Generator) -> tuple[EllipsisType, slice, slice]:
+    """A window of `patch` by `patch` latents about an object: its details are what drawings have to teach."""
+    near = np.array([layout.y, layout.x]) + rng.uniform(-0.4, 0.4, 2) * layout.size
+    top, left = np.rint(near * side - patch / 2).clip(0, side - patch).astype(int).tolist()
+    return ..., slice(top, top + patch), slice(left, left + patch)
+
+
+def draw_first(rng: Generator, usual: tuple[int, ...], text_only: bool, near: float) -> int:
+    """The first step's time: the last one for text alone, else a usual one by the share `near`, else any."""
     if text_only:
         return LAST if rng.random() < 0.7 else int(rng.integers(940, LAST + 1))
-    near = rng.choice(usual) + rng.integers(-20, 21)
-    return int(near if rng.random() < 0.5 else rng.integers(SOURCE_FROM, 960))
+    time = rng.choice(usual) + rng.integers(-20, 21)
+    return int(time if rng.random() < near else rng.integers(SOURCE_FROM, 960))
 
 
-def draw_second(rng: Generator, first: int) -> int:
-    """The second step's time: about half of the first, as the engine spaces two steps; at times any below."""
+def draw_second(rng: Generator, first: int, near: float) -> int:
+    """The second step's time: by the share `near` half of the first, as the engine spaces two steps, else any below."""
     half = first // 2 + 5 + rng.integers(-20, 21)
-    return int(half if rng.random() < 0.6 else rng.integers(20, min(first, 520)))
+    return int(half if rng.random() < near else rng.integers(20, min(first, 520)))
 
 
-def assemble(pairs: list[Pair], usual: tuple[int, ...], rng: Generator) -> Batch:
-    """The pairs, each with a run of its own."""
-    first = np.array([draw_first(rng, usual, pair.text_only) for pair in pairs])
-    second = np.array([draw_second(rng, time) for time in first])
+def assemble(pairs: list[Pair], usual: tuple[int, ...], rng: Generator, near: float) -> Batch:
+    """The pairs, each with a run of its own; `near` is the share of times that are nearly those of the engine."""
+    first = np.array([draw_first(rng, usual, pair.text_only, near) for pair in pairs])
+    second = np.array([draw_second(rng, time, near) for time in first])
     kind = rng.random(len(pairs))
     single, teacher = kind < SINGLE, kind > SINGLE + DOUBLE
     first = np.where(teacher, rng.integers(20, 600, len(pairs)), first)
@@ -156,6 +165,24 @@ def assemble(pairs: list[Pair], usual: tuple[int, ...], rng: Generator) -> Batch
         _tensor(np.where(single | teacher, -1, second)),
         _tensor(teacher),
     )
+
+
+def by_size(batches: Iterable[Batch]) -> list[Batch]:
+    """The batches, those of one size in one: a call costs as much again as six of its examples."""
+    sizes: dict[int, list[Batch]] = {}
+    for batch in batches:
+        sizes.setdefault(batch.source.shape[-1], []).append(batch)
+    return [joined(each) for each in sizes.values()]
+
+
+def joined(batches: list[Batch]) -> Batch:
+    """One batch of them all."""
+    tensors = {
+        field.name: torch.cat([getattr(batch, field.name) for batch in batches])
+        for field in fields(Batch)
+        if field.name != "texts"
+    }
+    return Batch(texts=[text for batch in batches for text in batch.texts], **tensors)
 
 
 def _tensor(array: NDArray[np.generic]) -> Tensor:

@@ -91,7 +91,7 @@ def _head(objects: list[str]) -> str:
 
 
 def _training() -> str:
-    most = denoiser.PHASES[1]
+    most = denoiser.PHASES[0]
     return TRAINING.format(
         ae_steps=autoencoder.PLAN.steps,
         ae_batch=autoencoder.BATCH,

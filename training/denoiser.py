@@ -1,17 +1,20 @@
-"""`python -m training.denoiser`: the UNet, on cached latents (training.batches)."""
+"""`python -m training.denoiser [STEPS]`: the UNet, on cached latents (training.batches).
 
-from dataclasses import dataclass
+PLAN is for one that begins from random numbers; one that begins with what ships (training.shipped) does with fewer.
+"""
+
+import sys
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
 from jaxtyping import Float, Int
-from numpy.random import default_rng
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
 from training import latents, loop, pack, shapes, text
-from training.batches import SCENE_FIRST, SEED, Batch, Drawings, Styles, Texts, assemble
+from training.batches import SEED, Batch, Drawings, Styles, Texts, by_size
 
 CHECKPOINT = pack.WORK / "denoiser.pt"
 PLAN = loop.Plan(steps=24_000, rate=1e-3, average=0.998, warm_up=200)
@@ -23,19 +26,22 @@ Prompt = Float[Tensor, "b words width"]
 
 @dataclass(frozen=True)
 class Phase:
-    """Up to a share of the plan: patches in styles with their side in latents, drawings and texts in a step."""
+    """Up to a share of the plan: patches in styles with their side in latents, drawings and texts in a step.
+
+    `near` is the share of noise levels that are about those of the default strengths.
+    """
 
     until: float
     styles: int
     patch: int
     drawings: int
     texts: int
+    near: float
 
 
 PHASES = (
-    Phase(0.2, styles=12, patch=16, drawings=2, texts=8),  # what an object is, texts teach: they differ in it alone
-    Phase(0.9, styles=16, patch=16, drawings=4, texts=3),
-    Phase(1.0, styles=4, patch=32, drawings=5, texts=1),  # whole pictures, as they are run
+    Phase(0.78, styles=6, patch=16, drawings=8, texts=8, near=0.5),  # what an object is, texts teach
+    Phase(1.0, styles=5, patch=32, drawings=4, texts=2, near=0.8),  # whole pictures, as they are run
 )
 
 
@@ -79,8 +85,8 @@ class Loss:
     (latents.pixels_of): 30 dB from it, and the decoder itself would cost half as much again as the denoiser.
     """
 
-    def __init__(self, model: Denoiser, styles: Styles, drawings: Drawings, texts: Texts) -> None:
-        self.model, self.styles, self.drawings, self.texts = model, styles, drawings, texts
+    def __init__(self, model: Denoiser, plan: loop.Plan, styles: Styles, drawings: Drawings, texts: Texts) -> None:
+        self.model, self.plan, self.styles, self.drawings, self.texts = model, plan, styles, drawings, texts
         self.pixels = torch.from_numpy(np.load(latents.PIXELS)).to(loop.DEVICE, memory_format=loop.FORMAT)
 
     def __call__(self, step: int) -> Tensor:
@@ -88,12 +94,15 @@ class Loss:
         random = loop.generator(SEED, step)
         return torch.cat([self._losses(batch, random) for batch in self.batches(step)]).mean()
 
-    def batches(self, step: int) -> tuple[Batch, Batch]:
-        """Styles, and whole scenes, of batch `step`: a call costs as much again as six of its examples, so two."""
-        now = next(phase for phase in PHASES if step < phase.until * PLAN.steps)
-        scenes = self.drawings(step, WIDER * now.drawings) + self.texts(step, WIDER * now.texts)
-        return self.styles(step, now.patch, WIDER * now.styles), assemble(
-            scenes, SCENE_FIRST, default_rng([SEED, 3, step])
+    def batches(self, step: int) -> list[Batch]:
+        """Styles, drawings and texts of batch `step`."""
+        now = next(phase for phase in PHASES if step < phase.until * self.plan.steps)
+        return by_size(
+            (
+                self.styles(step, now.patch, WIDER * now.styles, now.near),
+                self.drawings(step, now.patch, WIDER * now.drawings, now.near),
+                self.texts(step, WIDER * now.texts, now.near),
+            )
         )
 
     def _losses(self, batch: Batch, random: torch.Generator) -> Float[Tensor, "b"]:
@@ -129,12 +138,12 @@ def trained() -> Denoiser:
     return model.to(loop.DEVICE).eval().requires_grad_(False)
 
 
-def main() -> None:
+def main(plan: loop.Plan = PLAN) -> None:
     """Train to the end of the plan, from the last save if there is one."""
     torch.manual_seed(SEED)
     model = Denoiser(text.trained())
-    loop.Trainer(model, PLAN, CHECKPOINT).fit(Loss(model, Styles(), Drawings(), Texts()))
+    loop.Trainer(model, plan, CHECKPOINT).fit(Loss(model, plan, Styles(), Drawings(), Texts()))
 
 
 if __name__ == "__main__":
-    main()
+    main(replace(PLAN, steps=int(sys.argv[1])) if len(sys.argv) > 1 else PLAN)

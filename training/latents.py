@@ -22,9 +22,8 @@ from training import autoencoder, loop, pools, scenes, shapes
 
 LATENTS, SCALING = pools.POOL / "latents.npy", pools.POOL / "scaling.npy"
 DRAWN, CANONICAL = pools.POOL / "scenes.npy", pools.POOL / "canonical.npy"
-NAMES = pools.POOL / "names.npy"
 PIXELS = pools.POOL / "pixels.npy"
-SCENES = 5000
+SCENES = 10_000
 SEED = 3
 FITTED = 600  # crops
 
@@ -73,24 +72,26 @@ def write_pixels(model: AutoencoderDC, scaling: float) -> None:
     model.to(loop.DEVICE)
 
 
-def drawn(index: int) -> tuple[scenes.Scene, NDArray[np.uint8]]:
-    """Scene `index`, with the picture of it and its rough drawing."""
+def scene(index: int) -> scenes.Scene:
+    """Scene `index` of those that are drawn."""
+    return scenes.sample(default_rng([SEED, index]))
+
+
+def drawn(index: int) -> NDArray[np.uint8]:
+    """The picture of scene `index`, and its rough drawing."""
     cv2.setNumThreads(1)
     rng = default_rng([SEED, index])
     scene = scenes.sample(rng)
-    return scene, np.stack([scenes.draw(scene), scenes.roughen(scene, rng)])
+    return np.stack([scenes.draw(scene), scenes.roughen(scene, rng)])
 
 
 def write_scenes(model: AutoencoderDC, scaling: float) -> None:
     """Encode SCENES random scenes with their drawings, and every canonical one."""
     side = pools.load()[0].shape[1] // shapes.SCALE
     file = np.lib.format.open_memmap(DRAWN, "w+", np.float16, (SCENES, 2, shapes.LATENT_CHANNELS, side, side))
-    names = []
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as workers:  # a fork of a process with a GPU has none
-        for index, (scene, pictures) in enumerate(workers.map(drawn, range(SCENES), chunksize=8)):
+        for index, pictures in enumerate(workers.map(drawn, range(SCENES), chunksize=8)):
             file[index] = encode(model, pictures) * scaling
-            names.append((scene.obj, scene.place))
-    np.save(NAMES, np.array(names))
     everything = [scenes.canonical(obj, place) for obj, place in asked()]
     np.save(CANONICAL, np.concatenate([encode(model, scenes.draw(scene)[None]) * scaling for scene in everything]))
 
