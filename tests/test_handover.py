@@ -119,6 +119,21 @@ def test_no_wait_is_longer_than_two_ticks_of_one_or_one_of_each(n_old, n_new, ph
     assert not ({turn + 1 for turn in silent} | silent) & set(ticks)
 
 
+@given(STEPS, STEPS)
+def test_the_session_that_goes_does_not_tick_in_the_turn_that_shows_the_next(n_old, n_new):
+    going = Engine(MODEL)
+    play, ticks = Play((n_old, 1)), []
+    computed, going.tick = going.tick, lambda entering: ticks.append(play.turns) or computed(entering)
+    play.show = Show(track(going, OLD, n_old, 1))
+    for _ in range(n_old + 1):
+        play.turn()
+    play.begin((n_new, 1))
+    while not play.answer.done():
+        play.turn()
+    assert ticks == list(range(play.turns - 1))
+    assert play.shown[-1][1].version == 2
+
+
 @settings(deadline=None, max_examples=80)
 @given(STEPS, BUFFER, STEPS, BUFFER, st.lists(st.sampled_from("fb"), max_size=40), st.integers(0, 40), st.booleans())
 def test_any_source(n_old, m_old, n_new, m_new, source, begin, drains):

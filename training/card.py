@@ -48,8 +48,9 @@ TRAINING = """
 `python -m training` makes everything anew: crops and procedural styles (OpenCV and NumPy), scenes of drawn objects in
 painted places, the autoencoder ({ae_steps} steps of {ae_batch} patches of {side}x{side}), the text encoder
 ({text_steps} steps of {text_batch} captions, by itself: it learns to name what they ask for), then the denoiser
-({steps} steps, in most of them {styles} patches of 128x128 in styles, {drawings} rough drawings, and {texts} scenes of
-text alone). The weights that ship came of such steps in several runs, between which numbers and shapes were changed.
+({steps} steps, in most of them patches of 128x128, {styles} in styles and {drawings} of rough drawings, and {texts}
+scenes of text alone). The weights that ship came of such steps in several runs, between which numbers and shapes were
+changed.
 """
 
 LIMITS = """

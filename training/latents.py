@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import torch
 from diffusers import AutoencoderDC
-from numpy.random import default_rng
+from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -74,15 +74,20 @@ def write_pixels(model: AutoencoderDC, scaling: float) -> None:
 
 def scene(index: int) -> scenes.Scene:
     """Scene `index` of those that are drawn."""
-    return scenes.sample(default_rng([SEED, index]))
+    return _sampled(index)[0]
 
 
 def drawn(index: int) -> NDArray[np.uint8]:
     """The picture of scene `index`, and its rough drawing."""
     cv2.setNumThreads(1)
+    made, rng = _sampled(index)
+    return np.stack([scenes.draw(made), scenes.roughen(made, rng)])
+
+
+def _sampled(index: int) -> tuple[scenes.Scene, Generator]:
+    """A scene, and the random numbers that go on with its drawing."""
     rng = default_rng([SEED, index])
-    scene = scenes.sample(rng)
-    return np.stack([scenes.draw(scene), scenes.roughen(scene, rng)])
+    return scenes.sample(rng), rng
 
 
 def write_scenes(model: AutoencoderDC, scaling: float) -> None:

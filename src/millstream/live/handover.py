@@ -163,27 +163,32 @@ class Show:
         """
         if self._answer.cancelled():
             self._abandon()
-        stalled = frame is None and not self.busy
-        if self.changing and (stalled or (frame is not None and (self._delay.full or self._slow))):
-            self._overlap = True
+        self._overlap = self._overlap or (self.changing and self._may_overlap(frame))
         self._turn += frame is not None
         alone = not self.pressing  # then a bubble takes incomplete groups in
+        fresh = [output for output in self._step_coming(frame, alone) if output.turn > self._shown and not keep]
+        if fresh and self._take_over(fresh[0].turn):  # the last tick of the session that goes would be for nothing
+            self._slow = not self.busy
+            return self._note([output for output in self._delay.empty() if output.turn < fresh[0].turn] + fresh)
         made = self._step(self.present, frame, alone)
-        fresh = self._step_coming(frame, alone)
         at_once = bool(made) and self.present.lag == 0
-        outputs = self._choose(made, [] if keep else [output for output in fresh if output.turn > self._shown], at_once)
+        outputs = self._choose(made, at_once)
         self._slow = not self.busy and not at_once
-        return self._frames(outputs)
+        return self._note(outputs)
 
     def release(self) -> list[Frame]:
         """What is held back, for no frame waits: the source is slower than the sessions."""
         self._slow = True
-        return self._frames(self._delay.empty())
+        return self._note(self._delay.empty())
 
     def close(self) -> None:
         """Let go of everything."""
         self._abandon()
         self.present.feed.close()
+
+    def _may_overlap(self, frame: Frame | None) -> bool:
+        """Whether the sessions may tick side by side from now on: late enough, or a slow or stalled source."""
+        return self._delay.full or self._slow if frame is not None else not self.busy
 
     def _tracks(self) -> list[Track]:
         return [self.present, self._coming] if self._coming and self._overlap else [self.present]
@@ -204,16 +209,14 @@ class Show:
             refuse(self._answer, error)
             return []
 
-    def _frames(self, outputs: list[Output]) -> list[Frame]:
+    def _note(self, outputs: list[Output]) -> list[Frame]:
+        """The frames that are shown now; no older one may follow them."""
         self._shown = outputs[-1].turn if outputs else self._shown
         return [output.frame for output in outputs]
 
-    def _choose(self, made: list[Output], fresh: list[Output], at_once: bool) -> list[Output]:
-        """What is shown of what the present session made, `at_once` from this turn's frame, and of what is newer."""
+    def _choose(self, made: list[Output], at_once: bool) -> list[Output]:
+        """What is shown of what the present session made, `at_once` from this turn's frame."""
         late = self._delay.next(made) if made else []
-        if fresh and self._take_over(fresh[0].turn):
-            older = [output for output in [*late, *self._delay.empty()] if output.turn < fresh[0].turn]
-            return older + fresh
         if self.busy or at_once:
             return late
         late += self._delay.empty()

@@ -162,7 +162,7 @@ class House:
             session.close(code, reason)
 
     async def record(self, session: Session) -> asyncio.Future[Kept]:
-        """Begin a recording; the future is done when it is a file, or raises OutputError. Raises MillstreamError."""
+        """Begin a recording; the future is its file, or raises what became of it. Raises MillstreamError."""
         path = await self._loop.run_in_executor(self.shared.pool, self._shelf.new)
         self.get(session.id)  # unless it has ended meanwhile
         if session.recording:

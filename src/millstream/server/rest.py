@@ -211,7 +211,7 @@ async def record(session: TheSession, own: Own) -> Done:
     return Done()
 
 
-@router.delete("/sessions/{session}/recordings", responses={LATE: {"model": Problem}})
+@router.delete("/sessions/{session}/recordings", responses={status: {"model": Problem} for status in (409, 500, LATE)})
 async def stop_recording(session: TheSession, own: Own) -> FileInfo:
     """End the recording; the answer comes when the file is complete."""
     if session.recording is None or session.recorded is None:
