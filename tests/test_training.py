@@ -10,7 +10,7 @@ from torch import nn
 from millstream import embedded
 from training import (
     autoencoder,
-    batches,
+    bank,
     captions,
     crops,
     denoiser,
@@ -116,74 +116,6 @@ def test_captions_name_their_style_and_held_out_phrases_are_new():
     assert "" in {captions.caption(None, rng) for _ in range(200)}
 
 
-@pytest.mark.parametrize("share", [0.5, 0.8])
-def test_a_first_step_starts_at_the_sources_times_and_text_alone_at_the_last(share):
-    rng = default_rng(4)
-    drawn = np.array([batches.draw_first(rng, batches.STYLE_FIRST, False, share) for _ in range(4000)])
-    assert batches.SOURCE_FROM <= drawn.min() <= drawn.max() < 960
-    near = (abs(drawn - 499) <= 20) | (abs(drawn - 739) <= 20)
-    assert near.mean() == pytest.approx(share + (1 - share) * 82 / 575, abs=0.03)
-    alone = np.array([batches.draw_first(rng, batches.STYLE_FIRST, True, share) for _ in range(4000)])
-    assert alone.min() >= 940
-    assert (alone == 999).mean() == pytest.approx(0.7, abs=0.03)
-
-
-@pytest.mark.parametrize("share", [0.5, 0.8])
-def test_a_second_step_is_below_the_first_and_mostly_where_the_engine_puts_it(share):
-    rng = default_rng(5)
-    for first, usual in ((499, 259), (739, 379), (999, 499)):
-        drawn = np.array([batches.draw_second(rng, first, share) for _ in range(2000)])
-        assert drawn.max() < first
-        assert drawn.min() >= 20
-        others = (1 - share) * 61 / (min(first, 520) - 20)
-        assert (abs(drawn - usual) <= 30).mean() == pytest.approx(share + others, abs=0.04)
-
-
-def pairs():
-    latent = np.zeros((2, 4, 4), np.float16)
-    return [batches.Pair(latent, latent + 1, "a", index % 2 == 0) for index in range(2000)]
-
-
-def test_examples_are_first_steps_second_steps_or_the_target_itself():
-    batch = batches.assemble(pairs(), batches.SCENE_FIRST, default_rng(6), 0.5)
-    second, teacher = batch.second >= 0, batch.teacher
-    assert not (second & teacher).any()
-    assert second.float().mean() == pytest.approx(batches.DOUBLE, abs=0.04)
-    assert (~second & ~teacher).float().mean() == pytest.approx(batches.SINGLE, abs=0.04)
-    assert (batch.second < batch.first)[second].all()
-    assert (batch.first[~teacher] >= batches.SOURCE_FROM).all()
-    assert (batch.first[~teacher & batch.text_only] >= 940).all()
-
-
-def test_windows_lie_on_the_grid_of_the_patterns_and_reach_everywhere():
-    rng, side = default_rng(7), 32
-    for patch in (16, 24, 32):
-        windows = [batches.cut(side, patch, rng)[1:] for _ in range(400)]
-        assert {window.stop - window.start for pair in windows for window in pair} == {patch}
-        starts = {(top.start, left.start) for top, left in windows}
-        places = range(0, side - patch + 1, 4)
-        assert starts == {(top, left) for top in places for left in places}
-
-
-def test_texts_of_a_batch_share_a_place_and_differ_in_the_object(monkeypatch):
-    made = batches.Texts.__new__(batches.Texts)
-    made.asked = latents.asked()
-    made.canonical = np.arange(len(made.asked), dtype=np.float16).reshape(-1, 1, 1, 1)
-    seen = set()
-    for step in range(60):
-        drawn = made(step, 5, 0.5)
-        assert [len(made(step, count, 0.5).texts) for count in (3, 8, 21)] == [3, 8, 21]
-        pairs = [made.asked[int(target)] for target in drawn.target.flatten()]
-        assert len({place for _, place in pairs}) == 1
-        assert len({obj for obj, _ in pairs}) == 5
-        assert drawn.text_only.all() and not drawn.source.any()
-        assert all(any(phrase in text for phrase in scenes.OBJECTS[obj])
-                   for text, (obj, _) in zip(drawn.texts, pairs, strict=True) if obj)  # fmt: skip
-        seen |= set(pairs)
-    assert (None, None) not in seen
-    assert {place for _, place in seen} == {None, *scenes.PLACES}
-
-
 class Linear(nn.Module):
     """A decoder that is a convolution of 3x3 latents, and so what is looked for."""
 
@@ -209,58 +141,6 @@ def test_the_text_encoder_stays_as_it_is():
     assert all(weight.requires_grad for weight in model.unet.parameters())
 
 
-def counting(name, side=None):
-    """Stands where examples are, and gives as many as were asked for."""
-
-    def batch(step, *asked):
-        *patch, count, near = asked
-        latent = np.zeros((2, *(patch or [side]) * 2), np.float16)
-        pairs = [batches.Pair(latent, latent, f"{name} {step}", name == "text")] * count
-        return batches.assemble(pairs, batches.SCENE_FIRST, default_rng(8), near)
-
-    return batch
-
-
-def test_every_step_has_styles_and_scenes_as_its_phase_says():
-    loss = denoiser.Loss.__new__(denoiser.Loss)
-    loss.styles, loss.drawings, loss.texts = counting("style"), counting("drawing"), counting("text", 32)
-    loss.plan, begin = denoiser.PLAN, 0
-    for phase in denoiser.PHASES:
-        end = round(phase.until * denoiser.PLAN.steps)
-        for step in (begin, end - 1):
-            drawn = loss.batches(step)
-            assert [batch.source.shape[-1] for batch in drawn] == list(dict.fromkeys((phase.patch, 32)))
-            patches = [f"style {step}"] * phase.styles + [f"drawing {step}"] * phase.drawings
-            assert [text for batch in drawn for text in batch.texts] == patches + [f"text {step}"] * phase.texts
-            assert sum(int(batch.text_only.sum()) for batch in drawn) == phase.texts
-        begin = end
-    assert begin == denoiser.PLAN.steps
-
-
-def test_batches_of_one_size_become_one_and_nothing_in_them_changes():
-    sizes = (4, 8, 4, 8, 12)
-    made = [counting(f"{n}")(n, size, n + 1, 0.5) for n, size in enumerate(sizes)]
-    found = batches.by_size(made)
-    assert [batch.source.shape[-1] for batch in found] == [4, 8, 12]
-    for batch, parts in zip(found, ((0, 2), (1, 3), (4,)), strict=True):
-        assert batch.texts == [text for part in parts for text in made[part].texts]
-        for name in ("source", "target", "text_only", "first", "second", "teacher"):
-            assert torch.equal(getattr(batch, name), torch.cat([getattr(made[part], name) for part in parts]))
-
-
-def test_windows_of_a_drawing_lie_in_it_and_about_its_object():
-    rng, side = default_rng(9), 32
-    for patch in (16, 24, 32):
-        for _ in range(300):
-            layout = scenes.sample(rng).layout
-            _, *window = batches.around(layout, side, patch, rng)
-            for axis, centre in zip(window, (layout.y, layout.x), strict=True):
-                assert axis.start >= 0 and axis.stop == axis.start + patch <= side
-                far = 0.4 * layout.size * side
-                low, high = np.clip((centre * side - far, centre * side + far), patch / 2, side - patch / 2)
-                assert low - 0.5 <= axis.start + patch / 2 <= high + 0.5
-
-
 class Echo(nn.Module):
     """Stands where the UNet does, and says that all is grey."""
 
@@ -277,17 +157,17 @@ def test_text_alone_starts_from_noise_and_a_second_step_from_the_answer_to_the_f
     model = denoiser.Denoiser(text.Reader(tokenizer.build()))
     model.unet = Echo()
     latent = torch.ones(4, 2, 4, 4)
-    batch = batches.Batch(
+    drawn = bank.Examples(
         source=0 * latent,
         target=latent,
-        texts=["a cat"] * 4,
         text_only=torch.tensor([True, False, False, True]),
         first=torch.tensor([999, 499, 739, 300]),
         second=torch.tensor([-1, -1, 379, -1]),
         teacher=torch.tensor([False, False, False, True]),
+        again=torch.tensor([2]),
     )
     noise = torch.randn((2, 4, 2, 4, 4), generator=torch.Generator().manual_seed(0))
-    noisy, times = denoiser.network_input(model, batch, noise, model.prompt(batch.texts))
+    noisy, times = denoiser.network_input(model, drawn, noise, torch.zeros(4, 24, 128))
     a, b = (level.flatten() for level in model.levels(torch.tensor([999, 499, 739, 300])))
     b_second = model.levels(torch.tensor([379]))[1].flatten()
     assert times.tolist() == [999, 499, 379, 300]

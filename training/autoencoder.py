@@ -73,7 +73,7 @@ class Loss:
         wanted = to_tensor(patches(step))
         with loop.autocast():
             latent = self.model.encoder(wanted)
-            noise = torch.randn(latent.shape, generator=loop.generator(SEED, step)).to(latent.device)
+            noise = torch.randn(latent.shape, generator=loop.generator(SEED, step), device=latent.device)
             made = self.model.decoder(latent + SHAKE * noise)
         return picture_loss(made, wanted) + 0.01 * latent_loss(latent.float())
 

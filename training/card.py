@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from training import attribution, autoencoder, batches, captions, denoiser, page, places, scenes, shapes, styles
+from training import attribution, autoencoder, batches, captions, denoiser, page, phases, places, scenes, shapes, styles
 from training import text as text_encoder
 
 HEAD = """---
@@ -92,7 +92,7 @@ def _head(objects: list[str]) -> str:
 
 
 def _training() -> str:
-    most = denoiser.PHASES[0]
+    most = phases.ON_CPU[0]
     return TRAINING.format(
         ae_steps=autoencoder.PLAN.steps,
         ae_batch=autoencoder.BATCH,

@@ -7,7 +7,7 @@ that text alone asks for; pool/pixels.npy (3 * 8 * 8, c, 3, 3): the decoder's ne
 """
 
 from concurrent.futures import ProcessPoolExecutor
-from itertools import product
+from itertools import islice, product
 from multiprocessing import get_context
 
 import cv2
@@ -18,14 +18,16 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training import autoencoder, loop, pools, scenes, shapes
+from training import autoencoder, crops, loop, pools, scenes, shapes
 
 LATENTS, SCALING = pools.POOL / "latents.npy", pools.POOL / "scaling.npy"
 DRAWN, CANONICAL = pools.POOL / "scenes.npy", pools.POOL / "canonical.npy"
 PIXELS = pools.POOL / "pixels.npy"
-SCENES = 10_000
+SIDE = crops.SIDE // shapes.SCALE
+SCENES = 48_000 if loop.DEVICE.type == "cuda" else 10_000  # a GPU sees a scene as often nevertheless
 SEED = 3
 FITTED = 600  # crops
+TOGETHER = 32  # scenes encoded in one call
 
 
 @torch.inference_mode()
@@ -44,8 +46,7 @@ def scaling_factor(model: AutoencoderDC, pictures: NDArray[np.uint8]) -> float:
 def write_styles(model: AutoencoderDC, scaling: float) -> None:
     """Encode every crop and its styled versions."""
     crop_file, styled_file, _ = pools.load()
-    side = crop_file.shape[1] // shapes.SCALE
-    shape = (len(crop_file), 1 + pools.PER_CROP, shapes.LATENT_CHANNELS, side, side)
+    shape = (len(crop_file), 1 + pools.PER_CROP, shapes.LATENT_CHANNELS, SIDE, SIDE)
     file = np.lib.format.open_memmap(LATENTS, "w+", np.float16, shape)
     for index in range(len(file)):
         file[index] = encode(model, np.concatenate([crop_file[index : index + 1], styled_file[index]])) * scaling
@@ -92,11 +93,13 @@ def _sampled(index: int) -> tuple[scenes.Scene, Generator]:
 
 def write_scenes(model: AutoencoderDC, scaling: float) -> None:
     """Encode SCENES random scenes with their drawings, and every canonical one."""
-    side = pools.load()[0].shape[1] // shapes.SCALE
-    file = np.lib.format.open_memmap(DRAWN, "w+", np.float16, (SCENES, 2, shapes.LATENT_CHANNELS, side, side))
+    file = np.lib.format.open_memmap(DRAWN, "w+", np.float16, (SCENES, 2, shapes.LATENT_CHANNELS, SIDE, SIDE))
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as workers:  # a fork of a process with a GPU has none
-        for index, pictures in enumerate(workers.map(drawn, range(SCENES), chunksize=8)):
-            file[index] = encode(model, pictures) * scaling
+        made = workers.map(drawn, range(SCENES), chunksize=8)
+        for begin in range(0, SCENES, TOGETHER):
+            pictures = np.concatenate(list(islice(made, TOGETHER)))
+            latents = encode(model, pictures) * scaling
+            file[begin : begin + TOGETHER] = latents.reshape(-1, *file.shape[1:])
     everything = [scenes.canonical(obj, place) for obj, place in asked()]
     np.save(CANONICAL, np.concatenate([encode(model, scenes.draw(scene)[None]) * scaling for scene in everything]))
 

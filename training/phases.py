@@ -1,0 +1,72 @@
+"""What a step of the denoiser's training holds: how many examples of which kind, from the first step to the last."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from jaxtyping import Int
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from transformers import CLIPTokenizer
+
+from training import loop, text
+from training.batches import Batch, by_size
+from training.examples import Drawings, Styles, Texts
+
+Drawn = list[tuple[Batch, Int[Tensor, "b words"]]]  # batches, and their captions as tokens
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Up to a share of the plan: examples in styles with the side of their patches in latents, drawings with that of
+    theirs, and texts, in a step.
+
+    `near` is the share of noise levels that are about those of the default strengths.
+    """
+
+    until: float
+    styles: int
+    patch: int
+    drawings: int
+    drawn: int
+    texts: int
+    near: float
+
+
+ON_CPU = (
+    Phase(0.78, styles=6, patch=16, drawings=8, drawn=16, texts=8, near=0.5),  # what an object is, texts teach
+    Phase(1.0, styles=5, patch=32, drawings=4, drawn=32, texts=2, near=0.8),  # whole pictures, as they are run
+)
+ON_GPU = (  # both as long: an example of 16 is a quarter of one of 32
+    Phase(0.6, styles=256, patch=16, drawings=128, drawn=32, texts=128, near=0.5),
+    Phase(1.0, styles=128, patch=32, drawings=112, drawn=32, texts=80, near=0.8),
+)
+PHASES = ON_GPU if loop.DEVICE.type == "cuda" else ON_CPU
+WORKERS = max(1, (os.cpu_count() or 1) - 2) if loop.DEVICE.type == "cuda" else 0  # a CPU has no time to spare
+
+
+class Steps(Dataset[Drawn]):
+    """The batches of every step; those of step k depend on (SEED, k) alone."""
+
+    def __init__(self, steps: int, words: CLIPTokenizer, styles: Styles, drawings: Drawings, texts: Texts) -> None:
+        self.steps, self.words = steps, words
+        self.styles, self.drawings, self.texts = styles, drawings, texts
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> Drawn:
+        """Batches of step `step`, one for each size."""
+        now = next(phase for phase in PHASES if step < phase.until * self.steps)
+        made = (
+            self.styles(step, now.patch, now.styles, now.near),
+            self.drawings(step, now.drawn, now.drawings, now.near),
+            self.texts(step, now.texts, now.near),
+        )
+        return [(batch, text.encode(self.words, batch.texts)) for batch in by_size(made)]
+
+    def begin(self, step: int) -> Iterator[Drawn]:
+        """The steps from `step` on, drawn ahead by other processes where a GPU would wait for them."""
+        ahead = 4 if WORKERS else None
+        order = range(step, self.steps)
+        return iter(DataLoader(self, None, sampler=order, num_workers=WORKERS, prefetch_factor=ahead))
