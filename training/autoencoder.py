@@ -28,8 +28,8 @@ Pictures = Float[Tensor, "b 3 h w"]
 
 def to_tensor(pictures: np.ndarray) -> Pictures:
     """uint8 (b, h, w, 3) to [-1, 1] on the training device."""
-    planes = torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2)
-    return (planes.to(loop.DEVICE, torch.float32) / 127.5 - 1).contiguous(memory_format=loop.FORMAT)
+    planes = torch.from_numpy(np.array(pictures)).to(loop.DEVICE).permute(0, 3, 1, 2)
+    return (planes.float() / 127.5 - 1).contiguous(memory_format=loop.FORMAT)
 
 
 def to_pictures(tensor: Pictures) -> np.ndarray:

@@ -51,7 +51,7 @@ class Bank:
 def on_device(array: np.ndarray | Tensor) -> Tensor:
     """The array as a tensor where the network is; a GPU is not waited for."""
     tensor = torch.as_tensor(array)
-    return tensor.pin_memory().to(loop.DEVICE, non_blocking=True) if loop.DEVICE.type == "cuda" else tensor
+    return tensor.pin_memory().to(loop.DEVICE, non_blocking=True) if loop.GPU else tensor
 
 
 def _flat(file: np.ndarray) -> Float[Tensor, "n h w c"]:

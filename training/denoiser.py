@@ -20,7 +20,7 @@ from training.batches import Batch
 from training.examples import SEED
 
 CHECKPOINT = pack.WORK / "denoiser.pt"
-PLAN = loop.Plan(steps=24_000, rate=1e-3, average=0.998, warm_up=200)
+PLAN = loop.Plan(steps=24_000, rate=1e-3, average=0.998, save_every=500 if loop.GPU else 100, warm_up=200)
 
 Latents = Float[Tensor, "b c h w"]
 Prompt = Float[Tensor, "b words width"]

@@ -24,7 +24,7 @@ LATENTS, SCALING = pools.POOL / "latents.npy", pools.POOL / "scaling.npy"
 DRAWN, CANONICAL = pools.POOL / "scenes.npy", pools.POOL / "canonical.npy"
 PIXELS = pools.POOL / "pixels.npy"
 SIDE = crops.SIDE // shapes.SCALE
-SCENES = 48_000 if loop.DEVICE.type == "cuda" else 10_000  # a GPU sees a scene as often nevertheless
+SCENES = 32_000 if loop.GPU else 10_000  # a GPU comes to each as often nevertheless
 SEED = 3
 FITTED = 600  # crops
 TOGETHER = 32  # scenes encoded in one call
@@ -93,15 +93,20 @@ def _sampled(index: int) -> tuple[scenes.Scene, Generator]:
 
 def write_scenes(model: AutoencoderDC, scaling: float) -> None:
     """Encode SCENES random scenes with their drawings, and every canonical one."""
-    file = np.lib.format.open_memmap(DRAWN, "w+", np.float16, (SCENES, 2, shapes.LATENT_CHANNELS, SIDE, SIDE))
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as workers:  # a fork of a process with a GPU has none
-        made = workers.map(drawn, range(SCENES), chunksize=8)
-        for begin in range(0, SCENES, TOGETHER):
-            pictures = np.concatenate(list(islice(made, TOGETHER)))
-            latents = encode(model, pictures) * scaling
-            file[begin : begin + TOGETHER] = latents.reshape(-1, *file.shape[1:])
-    everything = [scenes.canonical(obj, place) for obj, place in asked()]
-    np.save(CANONICAL, np.concatenate([encode(model, scenes.draw(scene)[None]) * scaling for scene in everything]))
+        for path, draw, count, each in ((DRAWN, drawn, SCENES, (2,)), (CANONICAL, canonical, len(asked()), ())):
+            shape = (count, *each, shapes.LATENT_CHANNELS, SIDE, SIDE)
+            file = np.lib.format.open_memmap(path, "w+", np.float16, shape)
+            made = workers.map(draw, range(count), chunksize=8)
+            for begin in range(0, count, TOGETHER):
+                latents = encode(model, np.concatenate(list(islice(made, TOGETHER)))) * scaling
+                file[begin : begin + TOGETHER] = latents.reshape(-1, *shape[1:])
+
+
+def canonical(index: int) -> NDArray[np.uint8]:
+    """The picture of what text alone asks for, number `index`; (1, h, w, 3)."""
+    cv2.setNumThreads(1)
+    return scenes.draw(scenes.canonical(*asked()[index]))[None]
 
 
 def asked() -> list[tuple[str | None, str | None]]:

@@ -41,8 +41,8 @@ ON_GPU = (  # both as long: an example of 16 is a quarter of one of 32
     Phase(0.6, styles=256, patch=16, drawings=128, drawn=32, texts=128, near=0.5),
     Phase(1.0, styles=128, patch=32, drawings=112, drawn=32, texts=80, near=0.8),
 )
-PHASES = ON_GPU if loop.DEVICE.type == "cuda" else ON_CPU
-WORKERS = max(1, (os.cpu_count() or 1) - 2) if loop.DEVICE.type == "cuda" else 0  # a CPU has no time to spare
+PHASES = ON_GPU if loop.GPU else ON_CPU
+WORKERS = max(1, (os.cpu_count() or 1) - 2) if loop.GPU else 0  # a CPU has no time to spare
 
 
 class Steps(Dataset[Drawn]):
