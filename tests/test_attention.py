@@ -9,6 +9,7 @@ from millstream.core.crossframe import NEIGHBOUR_BIAS, NEIGHBOURS
 from millstream.core.rows import Conditioning
 from millstream.errors import ModelError
 from millstream.models import Model, load_model
+from millstream.models.attention import fuse_projections
 from millstream.models.denoiser import UNetDenoiser
 from millstream.params import ModelConfig, WeightedPrompt
 from tests import tiny
@@ -84,6 +85,19 @@ def test_denoise_equals_the_plain_unet(make, shape) -> None:
     cond = prompts(model, len(x))
     expected = unet(x, t, cond["prompt"], timestep_cond=cond.get("timestep_cond")).sample
     torch.testing.assert_close(model.denoise(x, t, cond), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("make", MODELS)
+def test_fused_projections_give_the_same_of_fewer_products(make) -> None:
+    model, unet = load(make()), plain(make())
+    fuse_projections(unet)
+    fused = UNetDenoiser(unet).eval()
+    x, t = noisy(model, 2)
+    for cond in (prompts(model, 2), prompts(model, 2) | circles((0, 2))):
+        with torch.no_grad():
+            torch.testing.assert_close(fused(x, t, cond), model.denoise(x, t, cond), atol=1e-5, rtol=0)
+    weights = [sum(p.numel() for p in network.parameters()) for network in (fused, model.denoiser)]
+    assert weights[0] == weights[1]
 
 
 def test_double_precision_rows_are_cast() -> None:

@@ -27,6 +27,7 @@ def unnamed(monkeypatch):
 @pytest.mark.usefixtures("unnamed")
 def test_auto_takes_the_fastest_of_the_device(monkeypatch):
     monkeypatch.setattr(inductor, "find_spec", lambda name: True)
+    monkeypatch.setattr(inductor, "toolkit", lambda: True)
     assert fastest(CPU, torch.float32) == "openvino"
     assert fastest(CUDA, torch.float16) == "inductor"
     assert fastest(MPS, torch.float16) == "eager"
@@ -81,8 +82,10 @@ def test_inductor_needs_its_compiler(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     assert "install g++" in refusal("inductor", "auto", CPU, torch.float32)
-    monkeypatch.setattr(inductor, "find_spec", lambda name: None)
-    assert "pip install triton" in refusal("inductor", "auto", CUDA, torch.float16)
+    monkeypatch.setattr(inductor, "toolkit", lambda: False)
+    for there, cure in ((None, "pip install triton"), (True, "set CUDA_HOME")):
+        monkeypatch.setattr(inductor, "find_spec", lambda name, there=there: there)
+        assert cure in refusal("inductor", "auto", CUDA, torch.float16)
     assert "--backend eager" in refusal("inductor", "auto", MPS, torch.float16)
 
 

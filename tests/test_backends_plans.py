@@ -19,7 +19,6 @@ from millstream.errors import ModelError
 from tests.oracle import SHAPE, Form, Setting, open_lane, prepare
 
 C, H, W = SHAPE
-CPU = torch.device("cpu")
 BACKEND = OpenVino("float32", 1)
 SETTING = Setting((700, 300))
 
@@ -63,7 +62,7 @@ def lazily(form, inputs):
 
 
 def order(form, inputs, backend=BACKEND):
-    return Order(backend, form, Signature.of(inputs), CPU, ())
+    return Order(backend, form, Signature.of(inputs), ())
 
 
 @pytest.fixture
@@ -240,7 +239,7 @@ def test_a_signature_gives_the_inputs_back():
     signature = Signature.of(inputs)
     plain = signature.flatten(inputs)
     assert all(tensor.is_contiguous() for tensor in plain)
-    assert [tuple(tensor.shape) for tensor in signature.zeros(CPU)] == [tuple(tensor.shape) for tensor in plain]
+    assert [tuple(tensor.shape) for tensor in signature.zeros()] == [tuple(tensor.shape) for tensor in plain]
     again = signature.unflatten(plain)
     assert torch.equal(again.lanes[0].x, x) and again.lanes[0].x.data_ptr() == x.data_ptr()
     assert list(again.lanes[0].cond) == list(inputs.lanes[0].cond)

@@ -15,7 +15,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 FLOORS: list[set[str]] = [
     {"errors", "frame"},
     {"params"},
-    {"core", "embedded", "queues", "turns", "progress", "options"},
+    {"core", "embedded", "copies", "queues", "turns", "progress", "options"},
     {"backends", "memory"},
     {"models", "conditioning"},
     {"engine"},

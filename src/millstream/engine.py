@@ -17,6 +17,7 @@ from millstream.backends import calibration
 from millstream.backends.choice import EAGER, Run, choose
 from millstream.backends.plans import Plans
 from millstream.backends.store import Store
+from millstream.copies import Entrance, entrance, fetch
 from millstream.core.crossframe import neighbours
 from millstream.core.graph import Form, Inputs, LaneForm, Outputs, TickGraph
 from millstream.core.guidance import guidance_weights
@@ -63,7 +64,8 @@ class Session:
         self._noise = lru_cache(KEPT_SEEDS)(self._draw_noise)
         self.prepared = self._prepare(params, version)
         self.lane: Lane[Frame] = Lane(self.layout, self.prepared, model.device)
-        self.pixels = self._lay_out_pixels()
+        self._entrance = self._lay_out_entrance()
+        self.pixels = None if self._entrance is None else self._entrance.pixels
         self.waits = True
         self._changing = Lock()
         self._claimed = Lock()
@@ -112,9 +114,8 @@ class Session:
 
     def take(self, frames: Sequence[Frame]) -> Group[Frame] | None:
         """Copy the pictures that enter together, under the parameters of this moment; None where there are none."""
-        if self.pixels is not None and frames:
-            pixels = np.stack([_pixels(frame, self) for frame in frames])
-            self.pixels[: len(frames)] = torch.from_numpy(pixels)
+        if self._entrance is not None and frames:
+            self._entrance.take([_pixels(frame, self) for frame in frames])
         return Group(frames, [frame.id for frame in frames], self.pixels, self.prepared) if frames else None
 
     def settle(self) -> None:
@@ -163,12 +164,11 @@ class Session:
     def _draw_noise(self, seed: int) -> Float[Tensor, "stages c h w"]:
         return stage_noise(seed, self.layout.stages, self.layout.shape).to(self.model.device)
 
-    def _lay_out_pixels(self) -> UInt8[Tensor, "frames h w 3"] | None:
-        """Where pictures enter, at an address that never changes; None for text to image."""
-        if self.config.input == "text":
-            return None
+    def _lay_out_entrance(self) -> Entrance | None:
+        """Where pictures enter; None for text to image."""
         width, height = self.size
-        return torch.zeros(self.layout.frames, height, width, 3, dtype=torch.uint8, device=self.model.device)
+        shape = self.layout.frames, height, width, 3
+        return None if self.config.input == "text" else entrance(shape, self.model.device)
 
     def _negative(self, params: Params) -> Conditioning:
         if not self.layout.negative_rows:
@@ -280,10 +280,8 @@ class Engine:
         # Until something is built, the graph as it is, with nothing in it that is not needed.
         plan = built or Plan(form, TickGraph(self.model, form))
         outputs = plan.run(inputs)
-        pictures = _pictures(outputs, plan.form)
         leaving = advance(lanes, outputs)
-        _check_finite(leaving)
-        return [_finish(*each) for each in zip(leaving, pictures, strict=True)]
+        return [_finish(*each) for each in zip(leaving, _pictures(outputs, leaving, plan.form), strict=True)]
 
     def _wait_for_plan(self, sessions: Sequence[Session]) -> Plan | None:
         """What is built for these sessions, or None until it is. Waits for it where all of them wait."""
@@ -356,18 +354,18 @@ def _pixels(frame: Frame, session: Session) -> UInt8[np.ndarray, "h w 3"]:
     return frame.pixels
 
 
-def _pictures(outputs: Outputs, form: Form) -> list[UInt8[np.ndarray, "frames h w 3"]]:
-    """The pictures that each lane decoded."""
-    if outputs.pictures is None:
-        return [np.empty(0, np.uint8)] * len(form)
-    ends = np.cumsum([lane.leaving for lane in form])
-    return np.split(outputs.pictures.cpu().numpy(), ends[:-1])
-
-
-def _check_finite(leaving: Sequence[Leaving[Frame] | None]) -> None:
+def _pictures(
+    outputs: Outputs, leaving: Sequence[Leaving[Frame] | None], form: Form
+) -> list[UInt8[np.ndarray, "frames h w 3"]]:
+    """The pictures that each lane decoded; none where nothing leaves. Here the tick waits for the device, and once."""
     latents = [each.latents for each in leaving if each is not None]
-    if latents and not bool(torch.isfinite(torch.cat(latents)).all()):
+    if outputs.pictures is None or not latents:
+        return [np.empty(0, np.uint8)] * len(form)
+    pictures, finite = fetch([outputs.pictures, torch.isfinite(torch.cat(latents)).all()])
+    if not finite:
         raise ModelError("the model gave numbers that are no picture (NaN): run it with --dtype float32")
+    ends = np.cumsum([lane.leaving for lane in form])
+    return np.split(pictures.numpy(), ends[:-1])
 
 
 def _finish(leaving: Leaving[Frame] | None, pictures: UInt8[np.ndarray, "frames h w 3"]) -> list[Frame]:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 PROCESSORS = ("x86_64", "AMD64", "aarch64", "arm64")
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 INT8 = "int8"
-CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -151,7 +150,7 @@ class Request:
     def __init__(self, compiled: "CompiledModel", signature: Signature) -> None:
         """Make a request, and its first call over zeros: that one is slow, and no stream should wait for it."""
         self._request = compiled.create_infer_request()
-        self._request.infer([tensor.numpy() for tensor in signature.zeros(CPU)], share_outputs=True)
+        self._request.infer([tensor.numpy() for tensor in signature.zeros()], share_outputs=True)
         self._signature = signature
         self._bound: list[Tensor | None] = [None] * len(signature.shapes)  # kept alive: the engine has their addresses
         self._lock = Lock()

@@ -37,14 +37,15 @@ class Parts(Networks, Protocol):
 
 @dataclass(frozen=True)
 class Signature:
-    """How the inputs of a form lie as plain tensors: their structure, shapes and types, and the order of their
-    dimensions in memory. Compilers take contiguous tensors; latents lie channels last.
+    """How the inputs of a form lie as plain tensors: their structure, shapes and types, the order of their
+    dimensions in memory, and their device. Compilers take contiguous tensors; latents lie channels last.
     """
 
     structure: pytree.TreeSpec
     orders: tuple[tuple[int, ...], ...]
     shapes: tuple[tuple[int, ...], ...]
     dtypes: tuple[torch.dtype, ...]
+    device: torch.device
 
     @classmethod
     def of(cls, inputs: Inputs) -> "Signature":
@@ -52,7 +53,7 @@ class Signature:
         tensors, structure = pytree.tree_flatten(inputs)
         orders = tuple(tuple(sorted(range(t.ndim), key=lambda i: (-t.stride(i), i))) for t in tensors)
         shapes = tuple(tuple(t.permute(order).shape) for t, order in zip(tensors, orders, strict=True))
-        return cls(structure, orders, shapes, tuple(t.dtype for t in tensors))
+        return cls(structure, orders, shapes, tuple(t.dtype for t in tensors), tensors[0].device)
 
     def flatten(self, inputs: Inputs) -> list[Tensor]:
         """Contiguous views of the inputs, which share their memory."""
@@ -65,10 +66,10 @@ class Signature:
         inputs: Inputs = pytree.tree_unflatten(back, self.structure)
         return inputs
 
-    def zeros(self, device: torch.device) -> tuple[Tensor, ...]:
+    def zeros(self) -> tuple[Tensor, ...]:
         """Plain tensors of this signature."""
         return tuple(
-            torch.zeros(shape, dtype=dtype, device=device)
+            torch.zeros(shape, dtype=dtype, device=self.device)
             for shape, dtype in zip(self.shapes, self.dtypes, strict=True)
         )
 

@@ -64,7 +64,7 @@ class Plans:
         with self._lock:
             if key not in self._runs:
                 inputs = gather()
-                order = Order(backend, form, Signature.of(inputs), inputs.lanes[0].x.device, play())
+                order = Order(backend, form, Signature.of(inputs), play())
                 self._runs[key] = self._builder.submit(self._build, order)
             self._runs.move_to_end(key)
             while len(self._runs) > 1 and (len(self._runs) > self._kept or self._bytes() > self._limit):
@@ -96,7 +96,7 @@ class Plans:
             plain = Plain(TickGraph(self._networks, order.form), self._networks, signature)
             played = (tuple(signature.flatten(inputs)) for inputs in order.played)
             with alone(), torch.no_grad():
-                engine = backend.compile(plain.eval(), signature.zeros(order.device), played)
+                engine = backend.compile(plain.eval(), signature.zeros(), played)
             log.info("built in %.1f s", monotonic() - begun)
             return engine
 
@@ -133,19 +133,18 @@ def alone() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Order:
-    """A tick to build: for which back end and device, its form and its inputs, and inputs over real pictures."""
+    """A tick to build: for which back end, its form and its inputs, and inputs over real pictures."""
 
     backend: Backend
     form: Form
     signature: Signature
-    device: torch.device
     played: Iterable[Inputs]
 
 
 def engine_key(networks: Parts, order: Order) -> str:
     """Hash of everything that an engine depends on."""
     code = [version("torch"), version("diffusers"), source_hash()]
-    built_for = (order.backend, order.backend.identity(order.device), order.form, order.signature, str(order.device))
+    built_for = (order.backend, order.backend.identity(order.signature.device), order.form, order.signature)
     return blake2b(repr((networks.fingerprint, *built_for, code)).encode(), digest_size=16).hexdigest()
 
 

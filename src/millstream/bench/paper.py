@@ -29,7 +29,9 @@ def measure(plan: Plan, tables: Sequence[Measure]) -> Report:
     """Measure the tables, one after another. Raises MillstreamError where one cannot be."""
     setup = Setup.load(plan)
     made = [table(setup) for table in track(tables, "measuring", console=Console(stderr=True))]
-    return Report(describe_machine(setup.model.device), describe(setup), made)
+    dtype = str(setup.model.dtype).removeprefix("torch.")
+    product = {"matrix product": f"{setup.product_rate / 1e12:.3g} TFLOP/s in {dtype}"}
+    return Report(describe_machine(setup.model.device) | product, describe(setup), made)
 
 
 def write_illustrated(path: Path, report: Report) -> None:

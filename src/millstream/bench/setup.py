@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 from millstream.backends.choice import fastest
+from millstream.bench.limit import product_rate
 from millstream.bench.systems import Case
 from millstream.bench.timing import Place, Raced, System, race
 from millstream.engine import resolve
@@ -61,6 +62,11 @@ class Setup:
     def fastest(self) -> str:
         """The fastest back end that can run here."""
         return fastest(self.model.device, self.model.dtype)
+
+    @cached_property
+    def product_rate(self) -> float:
+        """Floating-point operations a second of this machine's matrix products, in the model's numbers, measured."""
+        return product_rate(self.model.device, self.model.dtype)
 
     @property
     def size_name(self) -> str:

@@ -5,6 +5,8 @@ input. Cached keys and values are the pre-computation of StreamDiffusion (arXiv 
 attention is its section 3.2.
 """
 
+from collections.abc import Sequence
+
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 from jaxtyping import Float
@@ -30,7 +32,7 @@ class SelfAttention:
         conditioning: Conditioning | None = None,
     ) -> Float[Tensor, "rows tokens d"]:
         """Attend. The argument names are diffusers'."""
-        query, key, value = attn.to_q(hidden_states), attn.to_k(hidden_states), attn.to_v(hidden_states)
+        query, key, value = _project(attn, hidden_states)
         bias = None
         if conditioning and NEIGHBOURS in conditioning:
             bias = token_bias(conditioning[NEIGHBOUR_BIAS], key.shape[1]).to(query.dtype)
@@ -76,6 +78,23 @@ def install(unet: UNet2DConditionModel) -> list[Attention]:
         if attn.is_cross_attention:
             over_prompt.append(attn)
     return over_prompt
+
+
+def fuse_projections(unet: UNet2DConditionModel) -> None:
+    """Make one matrix product of the three that give a self-attention its queries, keys and values."""
+    for name in unet.attn_processors:
+        attn = unet.get_submodule(name.removesuffix(".processor"))
+        if not attn.is_cross_attention:
+            attn.fuse_projections()
+            del attn.to_q, attn.to_k, attn.to_v
+
+
+def _project(
+    attn: Attention, hidden_states: Float[Tensor, "rows tokens d"]
+) -> Sequence[Float[Tensor, "rows tokens d"]]:
+    if attn.fused_projections:
+        return attn.to_qkv(hidden_states).chunk(3, -1)  # type: ignore[no-any-return]
+    return attn.to_q(hidden_states), attn.to_k(hidden_states), attn.to_v(hidden_states)
 
 
 def _attend(attn: Attention, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
