@@ -308,7 +308,10 @@ class TestCommand:
         columns = ("millstream eager float32", compiled, "millstream openvino int8", "diffusers")
         shown = [(row["table"], row["case"], row["steps"], row["system"]) for row in written["rows"]]
         assert shown == [("table1", "32x32", steps, name) for steps in (1, 2, 4, 10) for name in columns]
-        assert [set(row) for row in written["rows"]] == [FIELDS] * 16
+        own = FIELDS | {"of_limit"}
+        assert [set(row) for row in written["rows"]] == [own, own, own, FIELDS] * 4
+        assert all(row.get("of_limit", 1) > 0 for row in written["rows"])
+        assert written["machine"]["matrix product"].endswith(" TFLOP/s in float32")
         assert written["machine"]["openvino"]
         assert "![table1](report-table1.svg)" in (tmp_path / "report.md").read_text()
         assert (tmp_path / "report-table1.svg").read_text().startswith("<svg")
