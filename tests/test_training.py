@@ -24,7 +24,6 @@ from training import (
     text,
     tokenizer,
 )
-from training.things import THINGS
 
 SIZES = [(64, 64), (48, 80), (33, 57)]
 
@@ -249,7 +248,7 @@ def test_a_training_begins_with_what_ships_and_overwrites_no_other(tmp_path, mon
 
 def test_a_scene_and_its_drawing_depend_on_their_number_alone(monkeypatch):
     drawing = np.full((64, 48, 4), 255, np.uint8)
-    monkeypatch.setattr(objects, "load", lambda: dict.fromkeys(THINGS, objects.pyramid(drawing)))
+    monkeypatch.setattr(objects, "load", lambda: dict.fromkeys(objects.THINGS, objects.pyramid(drawing)))
     pictures = latents.drawn(3)
     assert latents.scene(3) == latents.scene(3) != latents.scene(4)
     assert np.array_equal(pictures, latents.drawn(3))

@@ -110,9 +110,13 @@ SUBJECTS = (
     "a child",
     "a face",
     "a portrait",
+    "a horse",
     "a bird",
     "an animal",
+    "a bike",
+    "a bicycle",
     "a motorcycle",
+    "a train",
     "a building",
     "an office",
     "a kitchen",
@@ -125,6 +129,7 @@ SUBJECTS = (
     "a park",
     "a road",
     "a bridge",
+    "a plane",
     "food",
     "a cup of coffee",
     "fruit",
@@ -138,11 +143,6 @@ SUBJECTS = (
     "a boy",
     "a hand",
     "hands",
-    "a crowd",
-    "a dancer",
-    "a singer",
-    "a shop",
-    "a wall",
 )
 
 
