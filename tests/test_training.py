@@ -215,6 +215,14 @@ def test_a_run_that_stopped_ends_in_the_same_weights(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), second.model.parameters(), strict=True))
 
 
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_what_was_before(tmp_path):
+    trainer, loss = tiny(tmp_path / "run.pt", 8)
+    with pytest.raises(SystemExit, match="step 4: the loss is nan"):
+        trainer.fit(lambda step: loss(step) * (float("nan") if step == 3 else 1))
+    assert torch.load(tmp_path / "run.pt", weights_only=True)["step"] == 2
+    assert all(value.isfinite().all() for value in loop.averaged_weights(tmp_path / "run.pt").values())
+
+
 def test_weights_without_an_optimiser_are_gone_on_from(tmp_path):
     begun, loss = tiny(tmp_path / "none.pt", 8)
     given = {name: value + 1 for name, value in begun.model.state_dict().items()}

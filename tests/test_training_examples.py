@@ -46,6 +46,14 @@ def test_examples_are_first_steps_second_steps_or_the_target_itself():
     assert (batch.first[~teacher & batch.text_only] >= 940).all()
 
 
+@pytest.mark.parametrize("phase", phases.ON_GPU)
+def test_on_a_gpu_every_batch_has_as_many_second_steps(phase):
+    rng = default_rng(12)
+    for count in (phase.styles, phase.drawings, phase.texts):
+        made = [batches.assemble(pairs()[:count], 32, examples.SCENE_FIRST, rng, 0.5) for _ in range(20)]
+        assert {int((batch.second >= 0).sum()) for batch in made} == {round(batches.DOUBLE * count)}
+
+
 def test_a_small_batch_has_each_kind_as_often_as_a_large_one():
     rng = default_rng(10)
     many = [batches.assemble(pairs()[:3], 16, examples.SCENE_FIRST, rng, 0.5) for _ in range(2000)]

@@ -63,10 +63,13 @@ def draw_second(rng: Generator, first: int, near: float) -> int:
 
 
 def assemble(pairs: Sequence[Pair], patch: int, usual: tuple[int, ...], rng: Generator, near: float) -> Batch:
-    """The pairs, each with a run of its own; `near` is the share of times that are nearly those of the engine."""
+    """The pairs, each with a run of its own; `near` is the share of times that are nearly those of the engine.
+
+    A batch has as many of each kind as every other of its size, where they are tens; else one more or less.
+    """
     first = np.array([draw_first(rng, usual, pair.text_only, near) for pair in pairs])
     second = np.array([draw_second(rng, time, near) for time in first])
-    kind = (rng.permutation(len(pairs)) + rng.random()) / len(pairs)  # as many of each in every batch
+    kind = (rng.permutation(len(pairs)) + rng.random()) / len(pairs)
     single, teacher = kind < SINGLE, kind > SINGLE + DOUBLE
     return Batch(
         patch=patch,

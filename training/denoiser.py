@@ -20,7 +20,9 @@ from training.batches import Batch
 from training.examples import SEED
 
 CHECKPOINT = pack.WORK / "denoiser.pt"
-PLAN = loop.Plan(steps=24_000, rate=1e-3, average=0.998, save_every=500 if loop.GPU else 100, warm_up=200)
+ON_CPU = loop.Plan(steps=24_000, rate=1e-3, average=0.998, warm_up=200)
+ON_GPU = loop.Plan(steps=5_000, rate=2e-3, average=0.995, warm_up=200, save_every=200)  # of steps with 50 times as much
+PLAN = ON_GPU if loop.GPU else ON_CPU
 
 Latents = Float[Tensor, "b c h w"]
 Prompt = Float[Tensor, "b words width"]

@@ -18,7 +18,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 GPU = DEVICE.type == "cuda"
 FORMAT = torch.channels_last
-torch.backends.cudnn.benchmark = True  # a step's sizes hardly change
+if GPU:
+    torch.backends.cudnn.benchmark = True  # a step's sizes never change
+    torch.backends.cuda.enable_cudnn_sdp(
+        False
+    )  # on an H100 (torch 2.11) its gradients of so few tokens were no numbers
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,17 @@ class Trainer:
             self._restore(torch.load(path, map_location=DEVICE, weights_only=True))
 
     def fit(self, loss: Callable[[int], Tensor], stop_at: int | None = None) -> None:
-        """Train to the end of the plan (or to step `stop_at`); `loss` gives a step's mean loss."""
+        """Train to the end of the plan (or to step `stop_at`); `loss` gives a step's mean loss.
+
+        Stops with SystemExit, and saves nothing, where the loss has become no number.
+        """
         last, began, losses = min(stop_at or self.plan.steps, self.plan.steps), time.monotonic(), []
         while self.step < last:
             losses.append(self._advance(loss(self.step)))
             if self.step % self.plan.save_every == 0 or self.step == last:
                 mean, pace = float(torch.stack(losses).mean()), (time.monotonic() - began) / len(losses)
+                if not math.isfinite(mean):
+                    raise SystemExit(f"step {self.step}: the loss is {mean}; {self.path} keeps what was before")
                 print(f"step {self.step} loss {mean:.4f} {pace:.3f} s/step", flush=True)
                 self.save()
                 began, losses = time.monotonic(), []

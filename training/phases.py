@@ -37,9 +37,9 @@ ON_CPU = (
     Phase(0.78, styles=6, patch=16, drawings=8, drawn=16, texts=8, near=0.5),  # what an object is, texts teach
     Phase(1.0, styles=5, patch=32, drawings=4, drawn=32, texts=2, near=0.8),  # whole pictures, as they are run
 )
-ON_GPU = (  # both as long: an example of 16 is a quarter of one of 32
-    Phase(0.6, styles=256, patch=16, drawings=128, drawn=32, texts=128, near=0.5),
-    Phase(1.0, styles=128, patch=32, drawings=112, drawn=32, texts=80, near=0.8),
+ON_GPU = (  # whole pictures alone: a call takes as long for a few as for a thousand. All by tens: see batches.assemble
+    Phase(0.6, styles=380, patch=32, drawings=380, drawn=32, texts=260, near=0.5),
+    Phase(1.0, styles=380, patch=32, drawings=380, drawn=32, texts=260, near=0.8),
 )
 PHASES = ON_GPU if loop.GPU else ON_CPU
 WORKERS = max(1, (os.cpu_count() or 1) - 2) if loop.GPU else 0  # a CPU has no time to spare
