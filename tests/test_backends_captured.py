@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from millstream.backends.captured import chosen_convolutions, load
-from millstream.backends.inductor import Inductor
+from millstream.backends.choice import KINDS
 from millstream.models import load_model
 from millstream.params import ModelConfig
 from tests import tiny
@@ -39,11 +39,12 @@ def test_convolutions_are_chosen_while_a_tick_is_recorded_and_no_longer():
 
 @needs_card
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("backend", ["cudagraph", "inductor"])
 @pytest.mark.parametrize("form", [{"steps": 2, "guidance": "one-time-negative", "frame_buffer": 2}])
-def test_pictures_equal_eager_through_every_change_and_one_graph(form):
-    assert Inductor.missing(torch.device("cuda:0"), torch.float32) is None
+def test_pictures_equal_eager_through_every_change_and_one_graph(form, backend):
+    assert KINDS[backend].missing(torch.device("cuda:0"), torch.float32) is None
     model = load_model(ModelConfig(name=str(tiny.small()), device="cuda", dtype="float32"))
-    engine, outputs = play(model, [form, form], backend="inductor")
+    engine, outputs = play(model, [form, form], backend=backend)
     _, expected = play(model, [form, form], backend="eager")
     assert_alike(outputs, expected, off_by=3, decibels=50)
     assert len(engine.plans) == 1

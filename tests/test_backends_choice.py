@@ -25,11 +25,9 @@ def unnamed(monkeypatch):
 
 
 @pytest.mark.usefixtures("unnamed")
-def test_auto_takes_the_fastest_of_the_device(monkeypatch):
-    monkeypatch.setattr(inductor, "find_spec", lambda name: True)
-    monkeypatch.setattr(inductor, "toolkit", lambda: True)
+def test_auto_takes_the_fastest_of_the_device():
     assert fastest(CPU, torch.float32) == "openvino"
-    assert fastest(CUDA, torch.float16) == "inductor"
+    assert fastest(CUDA, torch.float16) == "cudagraph"
     assert fastest(MPS, torch.float16) == "eager"
     assert fastest(CPU, torch.bfloat16) == "eager"  # weights that openvino does not take
     assert choose("auto", "auto", CPU, torch.float32) == choose("openvino", precisions()[-1], CPU, torch.float32)
@@ -91,6 +89,7 @@ def test_inductor_needs_its_compiler(monkeypatch, tmp_path):
 
 def test_precisions_that_are_not_to_be_had():
     assert "precision float16: openvino has float32" in refusal("openvino", "float16", CPU, torch.float32)
+    assert "leave --backend out" in refusal("cudagraph", "auto", CPU, torch.float32)
     for name in ("eager", "inductor"):
         assert refusal(name, "bfloat16", CPU, torch.float32).endswith("own numbers; use --dtype bfloat16")
         assert choose(name, "float32", CPU, torch.float32).precision == "float32"

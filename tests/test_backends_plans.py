@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import nn
 
+from millstream.backends.cudagraph import CudaGraph
 from millstream.backends.inductor import Inductor
 from millstream.backends.openvino import OpenVino
 from millstream.backends.plain import Signature
 from millstream.backends.plans import Order, Plans, describe, engine_key
 from millstream.backends.store import Store
-from millstream.core.graph import Inputs, LaneForm, TickGraph
+from millstream.core.graph import Inputs, LaneForm, Outputs, TickGraph
 from millstream.core.rows import Lane
 from millstream.errors import ModelError
 from tests.oracle import SHAPE, Form, Setting, open_lane, prepare
@@ -97,6 +98,21 @@ def test_a_plan_is_the_graph(store):
     inputs.entering[0].zero_()  # and in place
     run(inputs)
     assert torch.equal(run(inputs).latents, run(inputs).latents)
+
+
+class Uncaptured(CudaGraph):
+    """Runs the tick that a card would record."""
+
+    def record(self, plain, signature):
+        assert not torch.is_grad_enabled()
+        return lambda inputs: Outputs(*plain(*signature.flatten(inputs)))
+
+
+def test_what_is_recorded_is_the_graph_and_leaves_nothing_on_disk(store):
+    networks, (form, inputs) = Networks(), case(frames=2, mode="full")
+    run = Plans(networks, store).prepare(Uncaptured("float32"), form, lambda: inputs, tuple).result(60)
+    assert all(map(torch.equal, run(inputs), TickGraph(networks, form)(inputs)))
+    assert store.entries() == []
 
 
 def test_what_a_plan_gave_is_the_callers_own(store):

@@ -141,7 +141,7 @@ def test_every_step_has_styles_and_scenes_as_its_phase_says(recipe, monkeypatch)
     for phase in recipe:
         end = round(phase.until * 1000)
         for step in (begin, end - 1):
-            drawn = steps[step]
+            drawn = steps(step)
             assert [batch.patch for batch, _ in drawn] == list(dict.fromkeys((phase.patch, phase.drawn, 32)))
             named = [caption for batch, _ in drawn for caption in batch.texts]
             assert named == (
@@ -161,7 +161,7 @@ def test_steps_drawn_ahead_come_in_order_and_alike_wherever_they_begin(workers, 
     drawn = list(steps.begin(20))
     assert len(drawn) == 10
     for step, made in enumerate(drawn, 20):
-        for (batch, tokens), (wanted, wanted_tokens) in zip(made, steps[step], strict=True):
+        for (batch, tokens), (wanted, wanted_tokens) in zip(made, steps(step), strict=True):
             assert batch.texts == wanted.texts and torch.equal(tokens, wanted_tokens)
             assert np.array_equal(batch.target, wanted.target) and np.array_equal(batch.first, wanted.first)
 

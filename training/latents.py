@@ -27,7 +27,7 @@ SIDE = crops.SIDE // shapes.SCALE
 SCENES = 32_000 if loop.GPU else 10_000  # a GPU comes to each as often nevertheless
 SEED = 3
 FITTED = 600  # crops
-TOGETHER = 32  # scenes encoded in one call
+TOGETHER, CROPS = 32, 8  # scenes, and crops with their styled versions, encoded in one call
 
 
 @torch.inference_mode()
@@ -48,8 +48,10 @@ def write_styles(model: AutoencoderDC, scaling: float) -> None:
     crop_file, styled_file, _ = pools.load()
     shape = (len(crop_file), 1 + pools.PER_CROP, shapes.LATENT_CHANNELS, SIDE, SIDE)
     file = np.lib.format.open_memmap(LATENTS, "w+", np.float16, shape)
-    for index in range(len(file)):
-        file[index] = encode(model, np.concatenate([crop_file[index : index + 1], styled_file[index]])) * scaling
+    for begin in range(0, len(file), CROPS):
+        part = slice(begin, begin + CROPS)
+        pictures = np.concatenate([crop_file[part, None], styled_file[part]], axis=1)
+        file[part] = (encode(model, pictures.reshape(-1, *pictures.shape[2:])) * scaling).reshape(-1, *shape[1:])
 
 
 @torch.inference_mode()

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from jaxtyping import Int
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 from transformers import CLIPTokenizer
 
 from training import loop, text
+from training.ahead import ahead
 from training.batches import Batch, by_size
 from training.examples import Drawings, Styles, Texts
 
@@ -45,17 +45,14 @@ PHASES = ON_GPU if loop.GPU else ON_CPU
 WORKERS = max(1, (os.cpu_count() or 1) - 2) if loop.GPU else 0  # a CPU has no time to spare
 
 
-class Steps(Dataset[Drawn]):
+class Steps:
     """The batches of every step; those of step k depend on (SEED, k) alone."""
 
     def __init__(self, steps: int, words: CLIPTokenizer, styles: Styles, drawings: Drawings, texts: Texts) -> None:
         self.steps, self.words = steps, words
         self.styles, self.drawings, self.texts = styles, drawings, texts
 
-    def __len__(self) -> int:
-        return self.steps
-
-    def __getitem__(self, step: int) -> Drawn:
+    def __call__(self, step: int) -> Drawn:
         """Batches of step `step`, one for each size."""
         now = next(phase for phase in PHASES if step < phase.until * self.steps)
         made = (
@@ -67,6 +64,4 @@ class Steps(Dataset[Drawn]):
 
     def begin(self, step: int) -> Iterator[Drawn]:
         """The steps from `step` on, drawn ahead by other processes where a GPU would wait for them."""
-        ahead = 4 if WORKERS else None
-        order = range(step, self.steps)
-        return iter(DataLoader(self, None, sampler=order, num_workers=WORKERS, prefetch_factor=ahead))
+        return ahead(self, step, self.steps, WORKERS)

@@ -15,7 +15,7 @@ from millstream.errors import BadInputError
 GuidanceMode = Literal["none", "full", "self-negative", "one-time-negative"]
 Sampler = Literal["auto", "lcm", "turbo", "ode"]
 Stall = Literal["resend", "hold"]
-BackendName = Literal["auto", "eager", "inductor", "openvino"]
+BackendName = Literal["auto", "eager", "cudagraph", "inductor", "openvino"]
 Precision = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 
 MAX_STAGES = 50
@@ -124,7 +124,7 @@ class StreamConfig(BaseModel):
     sampler: Sampler = Field("auto", description="stepping rule; auto reads it from the model's files")
     stall: Stall = Field("resend", description="live, when the source stalls: send the last frame again, or hold")
     backend: BackendName = Field(
-        "auto", description="what computes a tick; auto is inductor on CUDA, openvino on a CPU, else eager"
+        "auto", description="what computes a tick; auto is cudagraph on CUDA, openvino on a CPU, else eager"
     )
     precision: Precision = Field(
         "auto",

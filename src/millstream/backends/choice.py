@@ -2,25 +2,31 @@
 
 import os
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 
-from millstream.backends.inductor import Inductor, own_precision
+from millstream.backends.cudagraph import CudaGraph
+from millstream.backends.inductor import Inductor
 from millstream.backends.openvino import OpenVino
-from millstream.backends.plain import Plain, Signature
+from millstream.backends.plain import Plain, Signature, own_precision
 from millstream.core.graph import Inputs, Outputs
 from millstream.errors import ModelError
 
 EAGER = "eager"
-KINDS: dict[str, type[Inductor] | type[OpenVino]] = {"inductor": Inductor, "openvino": OpenVino}
-FASTEST = {"cuda": "inductor", "cpu": "openvino"}  # by kind of device; on others, eager
+KINDS: dict[str, type[CudaGraph] | type[Inductor] | type[OpenVino]] = {
+    "cudagraph": CudaGraph,
+    "inductor": Inductor,
+    "openvino": OpenVino,
+}
+# By kind of device; on others, eager. On a card inductor's library crashed where it was tried (H100, torch 2.11).
+FASTEST = {"cuda": "cudagraph", "cpu": "openvino"}
 
 Run = Callable[[Inputs], Outputs]
 
 
-class Backend(Protocol):
+class Compiler(Protocol):
     """A compiler of ticks. It is a value: its fields say what its engines depend on."""
 
     @property
@@ -47,6 +53,9 @@ class Backend(Protocol):
     def identity(self, device: torch.device) -> str:
         """Name its version, and the processor it compiles for."""
         ...
+
+
+Backend: TypeAlias = Compiler | CudaGraph
 
 
 class Choice(NamedTuple):

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from millstream.backends.captured import Captured
-from millstream.backends.plain import Plain, Signature
+from millstream.backends.plain import Plain, Signature, own_precision
 from millstream.core.graph import Inputs, Outputs
-from millstream.errors import ModelError
 
 COMPILERS = ("g++", "clang++", "cl")
 
@@ -84,12 +83,3 @@ def toolkit() -> bool:
     """Whether there is a CUDA toolkit where PyTorch looks for one: the library that launches the kernels is C++."""
     named = any(map(os.environ.get, ("CUDA_HOME", "CUDA_PATH")))
     return named or shutil.which("nvcc") is not None or Path("/usr/local/cuda").exists()
-
-
-def own_precision(name: str, precision: str, dtype: torch.dtype) -> str:
-    """The name of `dtype`. Raises ModelError where another precision is asked for."""
-    own = str(dtype).removeprefix("torch.")
-    if precision not in ("auto", own):
-        cure = "use --backend openvino" if precision == "int8" else f"use --dtype {precision}"
-        raise ModelError(f"precision {precision}: {name} computes in the model's own numbers; {cure}")
-    return own

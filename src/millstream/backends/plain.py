@@ -10,6 +10,7 @@ from torch.utils import _pytree as pytree
 
 from millstream.backends.store import Store
 from millstream.core.graph import Inputs, Networks, Outputs, TickGraph
+from millstream.errors import ModelError
 
 
 class Parts(Networks, Protocol):
@@ -88,6 +89,15 @@ class Plain(nn.Module):
         outputs = self._compute(tensors)
         assert outputs.pictures is not None
         return outputs.pictures, outputs.latents, outputs.x_next, outputs.reference
+
+
+def own_precision(name: str, precision: str, dtype: torch.dtype) -> str:
+    """The name of `dtype`. Raises ModelError where another precision is asked for."""
+    own = str(dtype).removeprefix("torch.")
+    if precision not in ("auto", own):
+        cure = "use --backend openvino" if precision == "int8" else f"use --dtype {precision}"
+        raise ModelError(f"precision {precision}: {name} computes in the model's own numbers; {cure}")
+    return own
 
 
 def _inverse(order: Sequence[int]) -> list[int]:

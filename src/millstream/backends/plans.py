@@ -17,6 +17,7 @@ from typing import TypeAlias
 import torch
 
 from millstream.backends.choice import Backend, Run
+from millstream.backends.cudagraph import CudaGraph
 from millstream.backends.plain import Parts, Plain, Signature
 from millstream.backends.store import Store, source_hash
 from millstream.core.graph import Form, Inputs, TickGraph
@@ -87,16 +88,22 @@ class Plans:
                 f"backend {order.backend.name}: cannot build this model ({reason}); use --backend eager"
             ) from error
 
+    def _plain(self, order: "Order") -> Plain:
+        return Plain(TickGraph(self._networks, order.form), self._networks, order.signature).eval()
+
     def _load(self, order: "Order") -> Run:
         backend, signature = order.backend, order.signature
+        if isinstance(backend, CudaGraph):
+            with alone(), torch.no_grad():
+                return backend.record(self._plain(order), signature)
 
         def compile_() -> bytes:
             begun = monotonic()
             log.info("building an engine, once for: %s", what)
-            plain = Plain(TickGraph(self._networks, order.form), self._networks, signature)
+            plain = self._plain(order)
             played = (tuple(signature.flatten(inputs)) for inputs in order.played)
             with alone(), torch.no_grad():
-                engine = backend.compile(plain.eval(), signature.zeros(), played)
+                engine = backend.compile(plain, signature.zeros(), played)
             log.info("built in %.1f s", monotonic() - begun)
             return engine
 

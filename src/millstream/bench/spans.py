@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from millstream.backends.choice import Backend, Run
+from millstream.backends.choice import Backend, Compiler, Run
+from millstream.backends.cudagraph import CudaGraph
 from millstream.backends.openvino import OpenVino, Request
 from millstream.backends.plain import Plain, Signature
 from millstream.core.graph import Inputs, Outputs
@@ -46,7 +47,7 @@ class Spans:
         self.found.append(Span(name, start, self._now()))
 
     def _now(self) -> float:
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" and not torch.cuda.is_current_stream_capturing():  # a graph records no wait
             torch.cuda.synchronize(self.device)
         return perf_counter()
 
@@ -77,7 +78,7 @@ class WatchedModel(Model):
 class WatchedBackend:
     """A back end whose engines note when they run."""
 
-    backend: Backend
+    backend: Compiler
     spans: Spans = field(compare=False)
 
     @property
@@ -105,6 +106,26 @@ class WatchedBackend:
     def identity(self, device: torch.device) -> str:
         """Name its version, and the processor it compiles for."""
         return self.backend.identity(device)
+
+
+@dataclass(frozen=True)
+class WatchedGraph(CudaGraph):
+    """CUDA graphs that note when they run."""
+
+    spans: Spans = field(compare=False)
+
+    def record(self, plain: Plain, signature: Signature) -> "WatchedRun":
+        """Record the tick, watched."""
+        return WatchedRun(super().record(plain, signature), self.spans)
+
+
+def watched(backend: Backend, spans: Spans) -> Backend:
+    """The back end, watched, and with what it can count of itself."""
+    if isinstance(backend, CudaGraph):
+        return WatchedGraph(backend.precision, spans)
+    if isinstance(backend, OpenVino):
+        return WatchedBackend(ProfiledOpenVino(backend.precision, backend.threads), spans)
+    return WatchedBackend(backend, spans)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 The engine's thread is watched from one picture to the next. That time is what it waited for the source, what it did
 before the networks (pre), the networks, the arithmetic between them (step), and what it did behind them (post): the
 parts sum to the whole. OpenVINO counts its nodes as a mean over all ticks: there a network has its mean share of every
-tick. Inductor counts nothing: there the tick is one part.
+tick. Inductor and CUDA graphs count nothing: there the tick is one part.
 """
 
 import json
@@ -14,7 +14,6 @@ from time import perf_counter
 
 import numpy as np
 
-from millstream.backends.openvino import OpenVino
 from millstream.bench import systems
 from millstream.bench.report import describe_machine
 from millstream.bench.setup import Setup
@@ -22,13 +21,12 @@ from millstream.bench.spans import (
     NETWORKS,
     TICK,
     WAITING,
-    ProfiledOpenVino,
     Span,
     Spans,
-    WatchedBackend,
     WatchedModel,
     WatchedRun,
     inside,
+    watched,
 )
 from millstream.engine import Engine, Session
 from millstream.errors import BadInputError
@@ -138,10 +136,7 @@ def _watched(setup: Setup, steps: int, backend: str, spans: Spans) -> tuple[Engi
     engine = Engine(systems.recast(case.model, WatchedModel, spans=spans))
     session = engine.open(case.config, case.params)
     if session.backend is not None:
-        profiled = session.backend
-        if isinstance(profiled, OpenVino):
-            profiled = ProfiledOpenVino(profiled.precision, profiled.threads)
-        session.backend = WatchedBackend(profiled, spans)
+        session.backend = watched(session.backend, spans)
     if building := engine.prepare(session):
         building.result()
     spans.found.clear()  # compilers run the networks once

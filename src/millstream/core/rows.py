@@ -233,7 +233,7 @@ class Lane(Generic[Tag]):
         if loaded:
             return
         rows = slice(stage * m, (stage + 1) * m)
-        self.rows.coefficients[rows] = self._coefficients(prepared, stage).to(self.rows.coefficients)
+        self.rows.coefficients[rows] = _sent(self._coefficients(prepared, stage), self.rows.coefficients)
         for name, value in prepared.cond.items():
             self.rows.cond[name][rows] = value
         if rows.stop <= self.layout.negative_rows:
@@ -252,3 +252,9 @@ class Lane(Generic[Tag]):
         level = Stages(*(column[stage : stage + 1] for column in prepared.stages))
         weights = guidance_weights(self.layout.guidance, prepared.gamma, prepared.delta, level.a)
         return torch.cat([*level, *weights])
+
+
+def _sent(values: Tensor, place: Tensor) -> Tensor:
+    """The values in the numbers of `place` and on its device; a card is sent them through pinned memory, unwaited."""
+    values = values.to(place.dtype)
+    return values.pin_memory().to(place.device, non_blocking=True) if place.is_cuda else values

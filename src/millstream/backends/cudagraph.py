@@ -1,0 +1,36 @@
+"""The eager tick as a CUDA graph: the same kernels and the same numbers, without the host between them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from millstream.backends.captured import Captured
+from millstream.backends.plain import Plain, Signature, own_precision
+from millstream.core.graph import Inputs, Outputs
+
+
+@dataclass(frozen=True)
+class CudaGraph:
+    """Records in about a second, and leaves nothing to keep on disk: a graph is of its process."""
+
+    precision: str
+    name = "cudagraph"
+
+    @classmethod
+    def make(cls, precision: str, dtype: torch.dtype) -> "CudaGraph":
+        """Take the model's own numbers. Raises ModelError for others."""
+        return cls(own_precision(cls.name, precision, dtype))
+
+    @staticmethod
+    def missing(device: torch.device, dtype: torch.dtype) -> str | None:
+        """Say what it lacks here, and the cure; None where it can run."""
+        return None if device.type == "cuda" else "is for CUDA; leave --backend out, or use --backend eager"
+
+    def record(self, plain: Plain, signature: Signature) -> Callable[[Inputs], Outputs]:
+        """Record the tick. Raises ModelError where the card cannot."""
+        return Captured(plain, signature)
+
+    def identity(self, device: torch.device) -> str:
+        """Name its version and the card."""
+        return f"{torch.__version__} {torch.cuda.get_device_properties(device)}"
