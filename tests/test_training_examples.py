@@ -56,7 +56,8 @@ def test_on_a_gpu_every_batch_has_as_many_second_steps(phase):
 
 def test_a_small_batch_has_each_kind_as_often_as_a_large_one():
     rng = default_rng(10)
-    many = [batches.assemble(pairs()[:3], 16, examples.SCENE_FIRST, rng, 0.5) for _ in range(2000)]
+    three = pairs()[:3]
+    many = [batches.assemble(three, 16, examples.SCENE_FIRST, rng, 0.5) for _ in range(2000)]
     teacher = np.mean([batch.teacher.mean() for batch in many])
     assert teacher == pytest.approx(1 - batches.SINGLE - batches.DOUBLE, abs=0.02)
 
