@@ -20,9 +20,8 @@ GPU = DEVICE.type == "cuda"
 FORMAT = torch.channels_last
 if GPU:
     torch.backends.cudnn.benchmark = True  # a step's sizes never change
-    torch.backends.cuda.enable_cudnn_sdp(
-        False
-    )  # on an H100 (torch 2.11) its gradients of so few tokens were no numbers
+    # On an H100 (torch 2.11) the gradients of a self-attention were no numbers; cuDNN's, preferred there, is suspected.
+    torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 @dataclass(frozen=True)

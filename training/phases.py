@@ -37,7 +37,7 @@ ON_CPU = (
     Phase(0.78, styles=6, patch=16, drawings=8, drawn=16, texts=8, near=0.5),  # what an object is, texts teach
     Phase(1.0, styles=5, patch=32, drawings=4, drawn=32, texts=2, near=0.8),  # whole pictures, as they are run
 )
-ON_GPU = (  # whole pictures alone: a call takes as long for a few as for a thousand. All by tens: see batches.assemble
+ON_GPU = (  # whole pictures, many at once: calls took long to launch (not profiled). By tens: see batches.assemble
     Phase(0.6, styles=380, patch=32, drawings=380, drawn=32, texts=260, near=0.5),
     Phase(1.0, styles=380, patch=32, drawings=380, drawn=32, texts=260, near=0.8),
 )
