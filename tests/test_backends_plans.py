@@ -66,6 +66,10 @@ def order(form, inputs, backend=BACKEND):
     return Order(backend, form, Signature.of(inputs), ())
 
 
+def key_of(networks, made):
+    return engine_key(networks, made.backend, made)
+
+
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path)
@@ -183,7 +187,7 @@ def test_a_second_start_compiles_nothing(store):
 
 def test_an_engine_that_is_whole_and_none_of_this_machine_is_built_anew(store):
     networks, (form, inputs) = Networks(), case()
-    key = engine_key(networks, order(form, inputs))
+    key = key_of(networks, order(form, inputs))
     store.get(key, "", lambda: b"of another time")
     with pytest.warns(UserWarning, match="built anew"):
         run = Plans(networks, store).prepare(BACKEND, form, lambda: inputs, tuple).result(60)
@@ -193,16 +197,16 @@ def test_an_engine_that_is_whole_and_none_of_this_machine_is_built_anew(store):
 def test_the_key_holds_everything_an_engine_depends_on():
     networks, (form, inputs) = Networks(), case()
     keys = [
-        engine_key(networks, order(form, inputs)),
-        engine_key(Networks("b"), order(form, inputs)),
-        engine_key(networks, order(form, inputs, replace(BACKEND, threads=2))),
-        engine_key(networks, order(form, inputs, replace(BACKEND, precision="bfloat16"))),
-        engine_key(networks, order(form, inputs, Inductor("float32", 1))),
-        engine_key(networks, order(case(mode="self-negative")[0], inputs)),
-        engine_key(networks, order(form, case(frames=2)[1])),
+        key_of(networks, order(form, inputs)),
+        key_of(Networks("b"), order(form, inputs)),
+        key_of(networks, order(form, inputs, replace(BACKEND, threads=2))),
+        key_of(networks, order(form, inputs, replace(BACKEND, precision="bfloat16"))),
+        key_of(networks, order(form, inputs, Inductor("float32", 1))),
+        key_of(networks, order(case(mode="self-negative")[0], inputs)),
+        key_of(networks, order(form, case(frames=2)[1])),
     ]
     assert len(set(keys)) == len(keys)
-    assert engine_key(Networks(), order(*case(), OpenVino("float32", 1))) == keys[0]
+    assert key_of(Networks(), order(*case(), OpenVino("float32", 1))) == keys[0]
 
 
 def test_what_is_played_is_computed_where_ranges_are_measured_and_nowhere_else(store):

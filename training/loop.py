@@ -43,7 +43,7 @@ def rate_at(plan: Plan, step: int) -> float:
 
 def autocast() -> torch.autocast:
     """bfloat16 where it is fast: on a GPU, and on CPUs that have the instructions."""
-    return torch.autocast(DEVICE.type, torch.bfloat16, cache_enabled=False)
+    return torch.autocast(DEVICE.type, torch.bfloat16)
 
 
 def generator(seed: int, step: int) -> torch.Generator:

@@ -1,4 +1,4 @@
-"""CUDA graphs: a compiled tick recorded once, and replayed by one call of the driver.
+"""CUDA graphs: a tick, compiled or not, recorded once and replayed by one call of the driver.
 
 What is live (prompt, keys and values, strength, guidance, seed, bias of neighbours) are tensors that the recorded work
 reads where they lie, so that a change of them is a copy, and never a new graph.
@@ -21,7 +21,7 @@ Compute = Callable[..., Sequence[Tensor]]
 
 
 class Captured:
-    """A compiled tick as a CUDA graph, for one caller at a time.
+    """A tick as a CUDA graph, for one caller at a time.
 
     It reads tensors of its own, into which every call copies its inputs: streams of one form share a graph, and their
     tensors lie elsewhere. What it gives is its own as well, and stands until the next call on the same CUDA stream;

@@ -30,7 +30,3 @@ class CudaGraph:
     def record(self, plain: Plain, signature: Signature) -> Callable[[Inputs], Outputs]:
         """Record the tick. Raises ModelError where the card cannot."""
         return Captured(plain, signature)
-
-    def identity(self, device: torch.device) -> str:
-        """Name its version and the card."""
-        return f"{torch.__version__} {torch.cuda.get_device_properties(device)}"

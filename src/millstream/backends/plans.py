@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import torch
 
-from millstream.backends.choice import Backend, Run
+from millstream.backends.choice import Backend, Compiler, Run
 from millstream.backends.cudagraph import CudaGraph
 from millstream.backends.plain import Parts, Plain, Signature
 from millstream.backends.store import Store, source_hash
@@ -107,7 +107,7 @@ class Plans:
             log.info("built in %.1f s", monotonic() - begun)
             return engine
 
-        key = engine_key(self._networks, order)
+        key = engine_key(self._networks, backend, order)
         what = describe(self._networks, backend, order.form)
         engine = self.store.get(key, what, compile_)
         with self._lock:
@@ -148,10 +148,10 @@ class Order:
     played: Iterable[Inputs]
 
 
-def engine_key(networks: Parts, order: Order) -> str:
+def engine_key(networks: Parts, compiler: Compiler, order: Order) -> str:
     """Hash of everything that an engine depends on."""
     code = [version("torch"), version("diffusers"), source_hash()]
-    built_for = (order.backend, order.backend.identity(order.signature.device), order.form, order.signature)
+    built_for = (compiler, compiler.identity(order.signature.device), order.form, order.signature)
     return blake2b(repr((networks.fingerprint, *built_for, code)).encode(), digest_size=16).hexdigest()
 
 
