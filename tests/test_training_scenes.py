@@ -101,6 +101,52 @@ def test_rough_drawings_follow_their_random_numbers_and_lose_more_with_strength(
     assert mean[0] > mean[1] + 1 > mean[2] + 2
 
 
+def test_what_a_drawing_asks_for_has_the_object_moved_as_the_drawing_was():
+    scene = Scene("pig", "meadow", Layout(0.5, 0.55, 0.5, 4.0))
+    moves = {
+        "aside": [[1, 0, -12], [0, 1, 7]],
+        "larger": [[0.9, 0, 12], [0, 0.9, 14]],
+        "slanted": [[1, 0.1, -14], [0.05, 1, -6]],
+    }
+    for name, rows in moves.items():
+        here = np.stack([roughen.GRID[1], roughen.GRID[0], np.ones((256, 256), np.float32)], axis=2)
+        field = here @ np.array(rows, np.float32).T - here[..., :2]
+        asked = roughen.Sketch(scenes.draw(scene), scene, field).asked()
+        wanted = compose.over(roughen.moved(compose.figure(scene), field), compose.background(scene))
+        assert np.abs(asked.astype(int) - wanted).mean() < 0.5, name
+        assert psnr(asked, scenes.draw(scene)) < 30, name
+
+
+def test_a_drawing_asks_for_an_object_that_covers_it_and_for_no_clouds_that_it_does_not_show():
+    overlap, kinds = {"asked": [], "scene": []}, set()
+    for seed in range(60):
+        rng = default_rng([12, seed])
+        scene = compose.sample(rng)
+        sketch = scenes.sketch(scene, 0.9, rng)
+        again = default_rng([12, seed])
+        assert np.array_equal(sketch.drawing, roughen.roughened(compose.sample(again), 0.9, again))
+        assert (sketch.told.obj, sketch.told.place) == (scene.obj, scene.place)
+        kinds.add((sketch.told.variation is None, sketch.told.layout == scene.layout))
+        inside = roughen.moved(compose.figure(sketch.told), sketch.field)[..., 3] > 127
+        pictures = {"asked": (sketch.asked(), sketch.told), "scene": (scenes.draw(scene), scene)}
+        covered = {name: (made != compose.background(of)).any(2) for name, (made, of) in pictures.items()}
+        for name, found in covered.items():
+            overlap[name].append((inside & found).sum() / (inside | found).sum())
+    assert kinds == {(True, False), (False, True)}  # blobs on bands, and smeared pictures
+    nearer = np.array(overlap["asked"]) > overlap["scene"]
+    assert np.mean(overlap["asked"]) > np.mean(overlap["scene"]) + 0.03
+    assert nearer.mean() > 0.75
+
+
+def test_an_object_that_is_moved_out_of_the_picture_is_asked_for_where_it_was():
+    scene = Scene("pig", "meadow", Layout(0.5, 0.5, 0.4))
+    away = np.full((256, 256, 2), 300, np.float32)
+    assert np.array_equal(roughen.Sketch(scenes.draw(scene), scene, away).asked(), scenes.draw(scene))
+    nobody = Scene(None, "meadow", variation=3)
+    sketch = scenes.sketch(nobody, 0.9, default_rng(1))
+    assert np.array_equal(sketch.asked(), compose.background(sketch.told))
+
+
 def test_a_blob_is_near_its_object_in_place_and_colour():
     scene, rng = Scene("pig", "meadow", Layout(0.4, 0.55, 0.6)), default_rng(2)
     centre = np.argwhere(cover(scene) > 127).mean(axis=0)

@@ -1,29 +1,59 @@
 """Scenes as a person would paint them in a hurry: flat blobs for the object, a few bands for the place.
 
-How rough is drawn anew each time, from nearly the clean picture to one blob on one colour.
+How rough is drawn anew each time, from nearly the clean picture to one blob on one colour. What a drawing can tell is
+less than the scene it began with: `Sketch.asked` is the clean picture that follows from the drawing.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 
 import cv2
 import numpy as np
+from jaxtyping import Float
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from training import objects
 from training.brushes import SIDE
-from training.compose import Rgb8, Scene, background, draw, move, over
+from training.compose import Rgb8, Scene, background, draw, figure, move, over
 from training.crops import pick
 
 COLOURS = (6, 4, 3, 2, 1)  # of an object, from clean to rough
 BRUSHES = (1, 3, 6, 9, 12)  # standard deviation, in pixels, of what a brush smooths; the object is 256 pixels large
 BANDS = (4, 3, 2, 2, 1)  # of a place
 SMEARED = 0.15  # share of drawings that are smeared pictures and not painted blobs
+FITTED = 50  # points of an object that say how it was moved; of fewer it is out of the picture
 GRID = np.mgrid[:SIDE, :SIDE].astype(np.float32)  # y and x of every pixel
 
 Palette = NDArray[np.uint8]  # (colours + 1, 4), the last is empty
 Labels = NDArray[np.uint8]  # (h, w), indices of a palette
+
+
+Field = Float[np.ndarray, "h w 2"]  # where a moved picture's pixels were before: how far to the right, how far down
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """A rough drawing, uint8 (SIDE, SIDE, 3), RGB; the scene that it still tells of, and how that was moved in it."""
+
+    drawing: Rgb8
+    told: Scene
+    field: Field
+
+    def asked(self) -> Rgb8:
+        """The clean picture that the drawing asks for: the object where the drawing has it, as large and as slanted.
+
+        Were it where the scene had it before, a network could only guess how far off the drawing is; and the answer of
+        least error to a guess is a blur.
+        """
+        object_ = figure(self.told)
+        inside = np.argwhere(moved(object_, self.field)[..., 3] > 127)[::7]
+        if len(inside) >= FITTED:
+            there = np.insert(inside[:, ::-1], 2, 1, axis=1).astype(np.float32)
+            before = there[:, :2] + self.field[inside[:, 0], inside[:, 1]]
+            fit = np.linalg.lstsq(there, before, rcond=None)[0].T
+            object_ = cv2.warpAffine(object_, fit, (SIDE, SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        return over(np.asarray(object_, np.uint8), background(self.told))
 
 
 def roughen(scene: Scene, rng: Generator) -> Rgb8:
@@ -33,19 +63,36 @@ def roughen(scene: Scene, rng: Generator) -> Rgb8:
 
 def roughened(scene: Scene, strength: float, rng: Generator) -> Rgb8:
     """The scene as a rough drawing; strength 0 is nearly the clean picture, 1 a blob or two."""
+    return sketch(scene, strength, rng).drawing
+
+
+def sketch(scene: Scene, strength: float, rng: Generator) -> Sketch:
+    """The scene as a rough drawing, with what it tells; `strength` as in `roughened`."""
     if rng.random() < SMEARED:
-        return smeared(draw(scene), strength, rng)
-    ground = bands(background(scene), strength, rng)
-    return ground if scene.obj is None else over(blobs(scene, scene.obj, strength, rng), ground)
+        field = wobble(1 + 8 * strength, rng)
+        return Sketch(smeared(moved(draw(scene), field), strength, rng), scene, field)
+    place = background(scene)
+    ground = bands(place, strength, rng)
+    told = scene if ground is place else replace(scene, variation=None)  # bands say which place, not where its clouds
+    if scene.obj is None:
+        return Sketch(ground, told, np.zeros((SIDE, SIDE, 2), np.float32))
+    layer, told, field = _blobs(told, scene.obj, strength, rng)
+    return Sketch(over(layer, ground), told, field)
 
 
 def blobs(scene: Scene, obj: str, strength: float, rng: Generator) -> objects.Rgba8:
     """The object as a layer of flat blobs, nearly in its place."""
+    return _blobs(scene, obj, strength, rng)[0]
+
+
+def _blobs(scene: Scene, obj: str, strength: float, rng: Generator) -> tuple[objects.Rgba8, Scene, Field]:
     palette, labels = simplified(obj, level(COLOURS, strength, rng), level(BRUSHES, strength, rng))
     painted = shifted(palette, 14 * strength, rng)
-    layer = move((painted[labels],), jogged(scene, strength, rng).layout)
+    there = jogged(scene, strength, rng)
+    layer = move((painted[labels],), there.layout)
     layer = faceted(layer, rng) if rng.random() < 0.5 * strength else layer
-    return wobbled(layer, 1 + 8 * strength, rng)
+    field = wobble(1 + 8 * strength, rng)
+    return moved(layer, field), there, field
 
 
 def level(steps: tuple[int, ...], strength: float, rng: Generator) -> int:
@@ -109,13 +156,17 @@ def softened(layer: objects.Rgba8, size: float, rng: Generator) -> objects.Rgba8
     return np.asarray(cv2.GaussianBlur(layer, (0, 0), rng.uniform(0.05, 0.1) * size * SIDE), np.uint8)
 
 
-def wobbled(picture: NDArray[np.uint8], amplitude: float, rng: Generator) -> NDArray[np.uint8]:
-    """The picture moved smoothly this way and that, by about `amplitude` pixels."""
+def wobble(amplitude: float, rng: Generator) -> Field:
+    """A smooth movement this way and that, by about `amplitude` pixels."""
     knots = rng.normal(0, 0.6 * amplitude, (*rng.integers(4, 9, 2), 2)).astype(np.float32)
-    field = cv2.resize(knots, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.resize(knots, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC))
+
+
+def moved(picture: NDArray[np.uint8], field: Field) -> NDArray[np.uint8]:
+    """The picture moved by the field; what comes in from outside is empty, or as the picture's edge."""
     border = cv2.BORDER_CONSTANT if picture.shape[2] == 4 else cv2.BORDER_REPLICATE
-    moved = cv2.remap(picture, GRID[1] + field[..., 0], GRID[0] + field[..., 1], cv2.INTER_LINEAR, borderMode=border)
-    return np.asarray(moved, np.uint8)
+    made = cv2.remap(picture, GRID[1] + field[..., 0], GRID[0] + field[..., 1], cv2.INTER_LINEAR, borderMode=border)
+    return np.asarray(made, np.uint8)
 
 
 def bands(picture: Rgb8, strength: float, rng: Generator) -> Rgb8:
@@ -131,14 +182,13 @@ def bands(picture: Rgb8, strength: float, rng: Generator) -> Rgb8:
     colours = np.array([np.median(part, axis=0) for part in np.split(rows, cuts)])
     colours = np.rint(colours + rng.normal(0, 10 * strength, colours.shape)).clip(0, 255).astype(np.uint8)
     flat = colours[np.searchsorted(cuts * SIDE // 32, np.arange(SIDE), side="right")]
-    return wobbled(np.repeat(flat[:, None], SIDE, axis=1), 1 + 8 * strength, rng)
+    return moved(np.repeat(flat[:, None], SIDE, axis=1), wobble(1 + 8 * strength, rng))
 
 
 def smeared(picture: Rgb8, strength: float, rng: Generator) -> Rgb8:
-    """The picture itself, wobbled, its details lost to a median filter or a blur, in few levels of each channel."""
+    """The picture, its details lost to a median filter or a blur, in few levels of each channel."""
     size = 3 + 2 * int(12 * strength)
-    moved = wobbled(picture, 1 + 8 * strength, rng)
-    soft = cv2.medianBlur(moved, size) if rng.random() < 0.5 else cv2.GaussianBlur(moved, (0, 0), size / 3)
+    soft = cv2.medianBlur(picture, size) if rng.random() < 0.5 else cv2.GaussianBlur(picture, (0, 0), size / 3)
     return posterised(np.asarray(soft, np.uint8), pick((256, 16, 8, 6, 5), rng))
 
 

@@ -2,7 +2,7 @@
 
 from training import objects, places
 from training.compose import Layout, Scene, canonical, draw, sample
-from training.roughen import roughen, roughened
+from training.roughen import roughen, roughened, sketch
 from training.scenecaptions import caption, unheard, words
 
 OBJECTS = {name: thing.phrases for name, thing in objects.THINGS.items()}
@@ -19,6 +19,7 @@ __all__ = [
     "roughen",
     "roughened",
     "sample",
+    "sketch",
     "unheard",
     "words",
 ]
