@@ -9,7 +9,8 @@ import torch
 from openvino import InferRequest
 
 from millstream.backends.choice import choose
-from millstream.backends.openvino import OpenVino, precisions
+from millstream.backends.openvino import precisions
+from millstream.backends.workshop import Workshop
 from millstream.engine import Engine
 from millstream.errors import ModelError
 from millstream.params import Params, StreamConfig
@@ -78,8 +79,9 @@ def test_integers_are_near_eager_and_built_alike_each_time(model):
     assert max(np.abs(a.pixels.astype(int) - b.pixels).max() for a, b in zip(outputs[0], expected[0], strict=True)) > 0
 
 
-def test_integers_keep_standard_output_clean_and_report_to_nobody(model, capfd):
+def test_integers_keep_standard_output_clean_and_report_to_nobody(model, capfd, monkeypatch):
     """NNCF draws progress bars, and sends its maker events."""
+    monkeypatch.setattr(Workshop, "build", lambda self, job: job.build())  # here, where both can be seen
     engine = Engine(model)
     engine.plans.store.clear()
     engine.prepare(engine.open(StreamConfig(**TINY, backend="openvino", precision="int8"), Params())).result(120)
@@ -97,8 +99,8 @@ def test_bfloat16_is_what_auto_takes_and_near_eager(model):
 
 def test_a_stream_starts_eager_and_is_switched_between_two_ticks(model, monkeypatch):
     """The real compiler, held back until it may go on."""
-    go, compile_ = threading.Event(), OpenVino.compile
-    monkeypatch.setattr(OpenVino, "compile", lambda *given: go.wait(60) and compile_(*given))
+    go, build = threading.Event(), Workshop.build
+    monkeypatch.setattr(Workshop, "build", lambda *given: go.wait(60) and build(*given))
     form = StreamConfig(width=64, height=32, steps=2, backend="openvino", precision="float32", input="text")
     engine = Engine(model)
     session = engine.open(form, Params(prompt="a red boat"))

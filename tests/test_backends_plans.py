@@ -1,6 +1,7 @@
 """Plans: built once, bounded, kept on disk under everything they depend on, and honest where they fail."""
 
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -35,6 +36,9 @@ class Networks:
             torch.manual_seed(0)
             self.parts = (nn.Conv2d(C, C, 3, padding=1).requires_grad_(False),)
 
+    def networks(self):
+        return self
+
     def keep(self, store):
         """A start needs nothing else of it."""
 
@@ -46,16 +50,6 @@ class Networks:
 
     def decode(self, latents):
         return (latents * 40 + 128).round().clamp(0, 255).permute(0, 2, 3, 1).byte()
-
-
-class Counting(OpenVino):
-    """The real compiler, and how often it was called."""
-
-    calls = 0
-
-    def compile(self, plain, example, played):
-        Counting.calls += 1
-        return super().compile(plain, example, played)
 
 
 def lazily(form, inputs):
@@ -128,21 +122,30 @@ def test_what_a_plan_gave_is_the_callers_own(store):
     assert all(map(torch.equal, first, kept))
 
 
-def test_plans_of_several_models_are_built_one_after_the_other_and_the_interpreter_is_given_up_soon(tmp_path):
-    """Graphs that are traced at once get mixed up, where threads change as soon as they can."""
-    usual, intervals = sys.getswitchinterval(), set()
-
-    class Watched(OpenVino):
-        def compile(self, *given):
-            intervals.add(round(sys.getswitchinterval(), 5))
-            return super().compile(*given)
-
+def test_plans_of_several_models_are_built_at_once(tmp_path):
     cases = [case(frames) for frames in (1, 2, 3, 4)]
     models = [Networks(f"model {i}") for i in range(len(cases))]
     plans = [Plans(model, Store(tmp_path)) for model in models]
-    runs = [each.prepare(Watched("float32", 1), *lazily(*one)) for each, one in zip(plans, cases, strict=True)]
+    runs = [each.prepare(BACKEND, *lazily(*one)) for each, one in zip(plans, cases, strict=True)]
     for run, model, one in zip(runs, models, cases, strict=True):
         assert_equal_to_the_graph(run.result(60), model, *one)
+
+
+def test_what_is_recorded_is_so_alone_and_gives_the_interpreter_up_soon(tmp_path):
+    usual, intervals, recording = sys.getswitchinterval(), set(), []
+
+    class Watched(Uncaptured):
+        def record(self, *given):
+            intervals.add(round(sys.getswitchinterval(), 5))
+            recording.append(1)
+            time.sleep(0.05)
+            assert recording.pop() and not recording
+            return super().record(*given)
+
+    cases = [case(frames) for frames in (1, 2, 3, 4)]
+    plans = [Plans(Networks(), Store(tmp_path)) for _ in cases]
+    for run in [each.prepare(Watched("float32"), *lazily(*one)) for each, one in zip(plans, cases, strict=True)]:
+        run.result(60)
     assert intervals == {1e-4}
     assert sys.getswitchinterval() == usual
 
@@ -174,15 +177,15 @@ def test_plans_are_bounded_in_memory_and_the_one_used_last_stays(store):
     assert len(tight) == 1
 
 
-def test_a_second_start_compiles_nothing(store):
+def test_a_second_start_compiles_nothing(store, caplog):
+    caplog.set_level("INFO")
     networks, (form, inputs) = Networks(), case()
-    backend, before = Counting("float32", 1), Counting.calls
     for _ in range(2):
-        run = Plans(networks, store).prepare(backend, form, lambda: inputs, tuple).result(60)
+        run = Plans(networks, store).prepare(BACKEND, form, lambda: inputs, tuple).result(60)
         assert_equal_to_the_graph(run, networks, form, inputs)
-    assert Counting.calls == before + 1
-    Plans(Networks("other weights"), store).prepare(backend, form, lambda: inputs, tuple).result(60)
-    assert Counting.calls == before + 2
+    assert caplog.text.count("building an engine") == 1
+    Plans(Networks("other weights"), store).prepare(BACKEND, form, lambda: inputs, tuple).result(60)
+    assert caplog.text.count("building an engine") == 2
 
 
 def test_an_engine_that_is_whole_and_none_of_this_machine_is_built_anew(store):

@@ -39,10 +39,15 @@ class Compiler(Protocol):
         """The numbers it computes in."""
         ...
 
+    @property
+    def measures(self) -> bool:
+        """Whether it needs the tick's inputs over real pictures to make an engine."""
+        ...
+
     def compile(self, plain: Plain, example: tuple[Tensor, ...], played: Iterable[tuple[Tensor, ...]]) -> bytes:
         """Make an engine of the graph, for tensors like the example. Takes seconds to minutes.
 
-        `played` are its inputs over real pictures, computed as they are asked for: for what has to be measured.
+        `played` are its inputs over real pictures, for a back end that measures them.
         """
         ...
 

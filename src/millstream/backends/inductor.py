@@ -25,6 +25,7 @@ class Inductor:
     precision: str
     threads: int
     name = "inductor"
+    measures = False
 
     @classmethod
     def make(cls, precision: str, dtype: torch.dtype) -> "Inductor":

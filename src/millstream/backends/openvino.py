@@ -48,6 +48,11 @@ class OpenVino:
             raise ModelError(f"precision {INT8}: {reason}")
         return cls(known[-1] if precision == "auto" else precision, torch.get_num_threads())
 
+    @property
+    def measures(self) -> bool:
+        """Whether ranges are measured, for integers."""
+        return self.precision == INT8
+
     @staticmethod
     def missing(device: torch.device, dtype: torch.dtype) -> str | None:
         """Say what it lacks here, and the cure; None where it can run."""

@@ -9,12 +9,21 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from millstream.backends.store import Store
-from millstream.core.graph import Inputs, Networks, Outputs, TickGraph
+from millstream.core.graph import Form, Inputs, Networks, Outputs, TickGraph
 from millstream.errors import ModelError
 
 
 class Parts(Networks, Protocol):
-    """Networks that can be compiled: their name, their modules, and a hash that stands for all their numbers."""
+    """Networks that can be compiled. They can be pickled: that is done in another process (`workshop`)."""
+
+    @property
+    def parts(self) -> Sequence[nn.Module]:
+        """The modules that a tick calls."""
+        ...
+
+
+class Source(Protocol):
+    """What ticks are built for: its name, its networks, and a hash that stands for all their numbers."""
 
     @property
     def name(self) -> str:
@@ -22,13 +31,13 @@ class Parts(Networks, Protocol):
         ...
 
     @property
-    def parts(self) -> Sequence[nn.Module]:
-        """The modules that a tick calls."""
+    def networks(self) -> Callable[[], Parts]:
+        """Gives the networks; may load them."""
         ...
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the modules' configuration and weights."""
+        """Hash of the networks' configuration and weights."""
         ...
 
     def keep(self, store: Store) -> None:
@@ -89,6 +98,11 @@ class Plain(nn.Module):
         outputs = self._compute(tensors)
         assert outputs.pictures is not None
         return outputs.pictures, outputs.latents, outputs.x_next, outputs.reference
+
+
+def plain(networks: Parts, form: Form, signature: Signature) -> Plain:
+    """The graph of a form, as a module for inference."""
+    return Plain(TickGraph(networks, form), networks, signature).eval()
 
 
 def own_precision(name: str, precision: str, dtype: torch.dtype) -> str:

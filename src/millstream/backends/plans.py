@@ -1,4 +1,4 @@
-"""Prepared ticks: built in a thread beside the stream, kept in memory and on disk, bounded."""
+"""Prepared ticks: built beside the stream, kept in memory and on disk, bounded."""
 
 import logging
 import math
@@ -18,9 +18,10 @@ import torch
 
 from millstream.backends.choice import Backend, Compiler, Run
 from millstream.backends.cudagraph import CudaGraph
-from millstream.backends.plain import Parts, Plain, Signature
+from millstream.backends.plain import Signature, Source, plain
 from millstream.backends.store import Store, source_hash
-from millstream.core.graph import Form, Inputs, TickGraph
+from millstream.backends.workshop import Job, workshop
+from millstream.core.graph import Form, Inputs
 from millstream.errors import MillstreamError, ModelError
 
 log = logging.getLogger(__name__)
@@ -40,8 +41,8 @@ class Plans:
     The one used last stays, whatever its size.
     """
 
-    def __init__(self, networks: Parts, store: Store | None = None, kept: int = KEPT, limit: float = math.inf) -> None:
-        self._networks = networks
+    def __init__(self, model: Source, store: Store | None = None, kept: int = KEPT, limit: float = math.inf) -> None:
+        self._model = model
         self.store = store or Store()
         self._kept, self._limit = kept, limit
         self._sizes: dict[Key, int] = {}  # bytes, of those that are built
@@ -88,37 +89,41 @@ class Plans:
                 f"backend {order.backend.name}: cannot build this model ({reason}); use --backend eager"
             ) from error
 
-    def _plain(self, order: "Order") -> Plain:
-        return Plain(TickGraph(self._networks, order.form), self._networks, order.signature).eval()
-
     def _load(self, order: "Order") -> Run:
         backend, signature = order.backend, order.signature
         if isinstance(backend, CudaGraph):
             with alone(), torch.no_grad():
-                return backend.record(self._plain(order), signature)
+                return backend.record(plain(self._model.networks(), order.form, signature), signature)
 
         def compile_() -> bytes:
             begun = monotonic()
             log.info("building an engine, once for: %s", what)
-            plain = self._plain(order)
-            played = (tuple(signature.flatten(inputs)) for inputs in order.played)
-            with alone(), torch.no_grad():
-                engine = backend.compile(plain, signature.zeros(), played)
+            engine = self._make(order)
             log.info("built in %.1f s", monotonic() - begun)
             return engine
 
-        key = engine_key(self._networks, backend, order)
-        what = describe(self._networks, backend, order.form)
+        key = engine_key(self._model, backend, order)
+        what = describe(self._model, backend, order.form)
         engine = self.store.get(key, what, compile_)
         with self._lock:
             if (backend, order.form) in self._runs:  # nobody has let go of it meanwhile
                 self._sizes[backend, order.form] = len(engine)
-        self._networks.keep(self.store)
+        self._model.keep(self.store)
         try:
             return backend.load(engine, signature)
         except RuntimeError:  # it is whole, and still no engine of this machine
             self.store.drop(key)
             return backend.load(self.store.get(key, what, compile_), signature)
+
+    def _make(self, order: "Order") -> bytes:
+        backend, signature = order.backend, order.signature
+        assert not isinstance(backend, CudaGraph)
+        played = [tuple(signature.flatten(inputs)) for inputs in order.played] if backend.measures else []
+        job = Job(backend, self._model.networks(), order.form, signature, played)
+        if signature.device.type == "cpu":
+            return workshop().build(job)
+        with alone():  # a second process would hold a second context and its weights on the card
+            return job.build()
 
 
 @contextmanager
@@ -126,8 +131,7 @@ def alone() -> Iterator[None]:
     """Build nothing else in this process meanwhile, and give the interpreter to the show as soon as it asks.
 
     Tracing and converting is not made for two threads: graphs that are traced at once get mixed up. And a tick that is
-    shown asks for the interpreter some fifty times, and waits each time for the thread that builds: with Python's own
-    5 ms that made pauses of 420 ms on two cores, with a tenth of a millisecond 270.
+    shown asks for the interpreter some fifty times, and waits each time for the thread that builds, of itself 5 ms.
     """
     with _building:
         usual = sys.getswitchinterval()
@@ -148,17 +152,17 @@ class Order:
     played: Iterable[Inputs]
 
 
-def engine_key(networks: Parts, compiler: Compiler, order: Order) -> str:
+def engine_key(model: Source, compiler: Compiler, order: Order) -> str:
     """Hash of everything that an engine depends on."""
     code = [version("torch"), version("diffusers"), source_hash()]
     built_for = (compiler, compiler.identity(order.signature.device), order.form, order.signature)
-    return blake2b(repr((networks.fingerprint, *built_for, code)).encode(), digest_size=16).hexdigest()
+    return blake2b(repr((model.fingerprint, *built_for, code)).encode(), digest_size=16).hexdigest()
 
 
-def describe(networks: Parts, backend: Backend, form: Form) -> str:
+def describe(model: Source, backend: Backend, form: Form) -> str:
     """What an engine is, in a few words."""
     streams = " + ".join(
         f"{lane.layout.stages} steps, {lane.layout.frames} a tick, guidance {lane.layout.guidance}" for lane in form
     )
     _, height, width = form[0].layout.shape
-    return f"{networks.name}, {backend.name} {backend.precision}, latents {width}x{height}, {streams}"
+    return f"{model.name}, {backend.name} {backend.precision}, latents {width}x{height}, {streams}"

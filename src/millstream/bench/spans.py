@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -94,6 +95,15 @@ class WatchedBackend:
     def __repr__(self) -> str:
         """As the back end alone: its engines in the cache are the same."""
         return repr(self.backend)
+
+    @property
+    def measures(self) -> bool:
+        """Whether it needs the tick's inputs over real pictures."""
+        return self.backend.measures
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In a process that only builds, it is the back end alone."""
+        return copy, (self.backend,)
 
     def compile(self, plain: Plain, example: tuple[Tensor, ...], played: Iterable[tuple[Tensor, ...]]) -> bytes:
         """Make an engine of the graph."""

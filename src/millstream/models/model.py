@@ -33,6 +33,26 @@ class Networks:
     denoiser: "UNetDenoiser"
     codec: "Codec"
 
+    @property
+    def parts(self) -> tuple[nn.Module, ...]:
+        """The networks of a tick; the text encoder is none of them."""
+        return self.denoiser, self.codec.vae
+
+    def denoise(
+        self, x: Float[Tensor, "rows c h w"], t: Float[Tensor, "rows"], cond: Conditioning
+    ) -> Float[Tensor, "rows c h w"]:
+        """Predict, in the model's own numbers. See `millstream.core.rows.Denoiser`."""
+        prediction: Tensor = self.denoiser(x, t, cond)
+        return prediction
+
+    def encode(self, pixels: UInt8[Tensor, "frames h w 3"]) -> Float[Tensor, "frames c h_ w_"]:
+        """Clean latents of pictures, float32."""
+        return self.codec.encode(pixels)
+
+    def decode(self, latents: Float[Tensor, "frames c h w"]) -> UInt8[Tensor, "frames h_ w_ 3"]:
+        """Pictures of clean latents."""
+        return self.codec.decode(latents)
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of their configuration and all their weights, adapters with them; about a second a gigabyte."""
@@ -104,8 +124,8 @@ class Model:
 
     @property
     def parts(self) -> tuple[nn.Module, ...]:
-        """The networks of a tick; the text encoder is none of them."""
-        return self.denoiser, self.codec.vae
+        """See `Networks.parts`."""
+        return self.networks().parts
 
     @property
     def fingerprint(self) -> str:
@@ -124,18 +144,17 @@ class Model:
     def denoise(
         self, x: Float[Tensor, "rows c h w"], t: Float[Tensor, "rows"], cond: Conditioning
     ) -> Float[Tensor, "rows c h w"]:
-        """Predict, in the model's own numbers. See `millstream.core.rows.Denoiser`."""
-        prediction: Tensor = self.denoiser(x, t, cond)
-        return prediction
+        """See `Networks.denoise`."""
+        return self.networks().denoise(x, t, cond)
 
     def condition(self, prompt: Blend, guidance_scale: float = 1.0) -> Conditioning:
         """One row of conditioning for a prompt or a blend of prompts. See `millstream.models.text.Conditioner`."""
         return self.conditioner(prompt, guidance_scale)
 
     def encode(self, pixels: UInt8[Tensor, "frames h w 3"]) -> Float[Tensor, "frames c h_ w_"]:
-        """Clean latents of pictures, float32."""
-        return self.codec.encode(pixels)
+        """See `Networks.encode`."""
+        return self.networks().encode(pixels)
 
     def decode(self, latents: Float[Tensor, "frames c h w"]) -> UInt8[Tensor, "frames h_ w_ 3"]:
-        """Pictures of clean latents."""
-        return self.codec.decode(latents)
+        """See `Networks.decode`."""
+        return self.networks().decode(latents)

@@ -1,0 +1,139 @@
+"""Where engines are built on a CPU: in a process of its own, so that building never holds up the show.
+
+A compiler holds Python's interpreter for a tenth of a second at a time, and a tick beside it needs the interpreter some
+fifty times. In another process it cannot be in the way, and a compiler that crashes takes no show with it.
+
+`python -m millstream.backends.workshop` is that process. From each line that it reads it takes a folder, builds the job
+that lies in it, and answers with a line: the reason why it could not, or nothing.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Lock, Timer
+from typing import IO
+
+import torch
+from torch import Tensor
+
+from millstream.backends.choice import Compiler
+from millstream.backends.plain import Parts, Signature, plain
+from millstream.core.graph import Form
+
+IDLE = 60.0  # seconds without work after which the process ends: it holds half a gigabyte
+JOB, ENGINE = "job", "engine"
+
+
+@dataclass(frozen=True)
+class Job:
+    """An engine to build: `played` are the tick's inputs over real pictures, for a back end that measures them."""
+
+    backend: Compiler
+    networks: Parts
+    form: Form
+    signature: Signature
+    played: Sequence[tuple[Tensor, ...]]
+
+    def build(self) -> bytes:
+        """Make the engine, here. Raises whatever the compiler raises."""
+        with torch.no_grad():
+            graph = plain(self.networks, self.form, self.signature)
+            return self.backend.compile(graph, self.signature.zeros(), self.played)
+
+
+class Workshop:
+    """The process, which begins with the first job. Jobs wait for each other."""
+
+    def __init__(self, idle: float = IDLE) -> None:
+        self._idle = idle
+        self._lock = Lock()
+        self._process: subprocess.Popen[str] | None = None
+        self._end = Timer(0, self.close)
+
+    def build(self, job: Job) -> bytes:
+        """Make the job's engine there. Raises RuntimeError with the reason where it cannot be made."""
+        with self._lock, TemporaryDirectory(prefix="millstream-") as folder:
+            self._end.cancel()
+            torch.save(job, Path(folder) / JOB)  # weights as they are, to be mapped and not read
+            if reason := self._ask(folder):
+                raise RuntimeError(reason)
+            self._end = Timer(self._idle, self.close)
+            self._end.daemon = True
+            self._end.start()
+            return (Path(folder) / ENGINE).read_bytes()
+
+    def close(self) -> None:
+        """End the process, after the job it is at."""
+        with self._lock:
+            if self._process is not None:
+                self._process.communicate()
+                self._process = None
+
+    def _ask(self, folder: str) -> str:
+        if self._process is None or self._process.poll() is not None:
+            self._process = start()
+        asked, answers = self._process.stdin, self._process.stdout
+        assert asked is not None and answers is not None
+        try:
+            print(folder, file=asked, flush=True)
+            answer = answers.readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            code, self._process = self._process.wait(), None
+            return f"the compiler ended by itself, exit status {code}"
+        return answer.strip()
+
+
+@cache
+def workshop() -> Workshop:
+    """That of this process."""
+    return Workshop()
+
+
+def start() -> subprocess.Popen[str]:
+    """Begin the process, which finds modules where this one does."""
+    paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+    return subprocess.Popen(
+        [sys.executable, "-m", __name__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        env=os.environ | {"PYTHONPATH": paths},
+    )
+
+
+def attempt(folder: Path) -> str:
+    """Build the job in a folder; the reason in one line where that fails, else nothing."""
+    try:
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of torch, for its own tree structures
+            job: Job = torch.load(folder / JOB, mmap=True, weights_only=False)  # written by the process that asks
+        (folder / ENGINE).write_bytes(job.build())
+    except Exception as error:  # compilers fail in many ways
+        return " ".join(str(error).split()) or type(error).__name__
+    return ""
+
+
+def serve(asked: IO[str], answers: IO[str]) -> None:
+    """Build what is asked for until there is nobody to ask."""
+    for folder in asked:
+        print(attempt(Path(folder.strip())), file=answers, flush=True)
+
+
+def main() -> None:
+    """Serve the process that began this one. What libraries print goes to its standard error."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for the one who asks
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    serve(sys.stdin, answers)
+
+
+if __name__ == "__main__":
+    main()

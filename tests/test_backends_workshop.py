@@ -1,0 +1,141 @@
+"""The process that builds engines: what it makes is the graph, and whatever a compiler does stays in it."""
+
+import os
+from dataclasses import dataclass
+from threading import Thread
+
+import psutil
+import pytest
+import torch
+
+from millstream.backends.openvino import OpenVino
+from millstream.backends.plain import Signature
+from millstream.backends.plans import Plans
+from millstream.backends.store import Store
+from millstream.backends.workshop import Job, Workshop, workshop
+from tests.test_backends_plans import BACKEND, Networks, assert_equal_to_the_graph, case, lazily
+
+
+@pytest.fixture
+def own():
+    made = Workshop(idle=60)
+    yield made
+    made.close()
+
+
+def job(made, backend=BACKEND, networks=None, played=()):
+    form, inputs = made
+    return Job(backend, networks or Networks(), form, Signature.of(inputs), played)
+
+
+def process_of(shop):
+    return psutil.Process(shop._process.pid)
+
+
+class Ending(OpenVino):
+    """A compiler that takes its process with it."""
+
+    def compile(self, plain, example, played):
+        os._exit(7)
+
+
+class Talking(OpenVino):
+    """A compiler that writes where answers are read, from Python and from below it."""
+
+    def compile(self, plain, example, played):
+        print("a line")
+        os.write(1, b"another line\n")
+        return super().compile(plain, example, played)
+
+
+class Failing(OpenVino):
+    """A compiler with a complaint of several lines."""
+
+    def compile(self, plain, example, played):
+        raise ValueError("first line\n  second line")
+
+
+@dataclass(frozen=True)
+class Telling(OpenVino):
+    """Its engine says what it was given, and where."""
+
+    def compile(self, plain, example, played):
+        sums = [round(float(sum(tensor.sum() for tensor in tensors)), 3) for tensors in played]
+        return repr((os.getpid(), torch.is_grad_enabled(), plain.training, sums)).encode()
+
+
+def test_an_engine_is_built_in_another_process_from_the_weights_and_inputs_given(own):
+    networks, made = Networks(), case(frames=2, mode="full")
+    with torch.no_grad():
+        networks.parts[0].weight.mul_(0.5)
+    engine = own.build(job(made, networks=networks))
+    run = BACKEND.load(engine, Signature.of(made[1]))
+    assert_equal_to_the_graph(run, networks, *made)
+    played = [(torch.ones(3), torch.ones(2)), (torch.full((4,), 0.25),)]
+    pid, grad, training, sums = eval(own.build(job(made, Telling("float32", 1), played=played)))
+    assert pid == process_of(own).pid != os.getpid()
+    assert (grad, training, sums) == (False, False, [5.0, 1.0])
+
+
+def test_a_compiler_that_ends_its_process_is_said_and_the_next_engine_is_built(own):
+    made = case()
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="the compiler ended by itself, exit status 7"):
+            own.build(job(made, Ending("float32", 1)))
+    assert_equal_to_the_graph(BACKEND.load(own.build(job(made)), Signature.of(made[1])), Networks(), *made)
+
+
+def test_where_the_process_was_killed_between_two_jobs_another_begins(own):
+    made = case()
+    first = own.build(job(made, Telling("float32", 1)))
+    process_of(own).kill()
+    process_of(own).wait(20)
+    assert own.build(job(made, Telling("float32", 1))) != first
+
+
+def test_what_a_compiler_prints_is_no_answer(own, capfd):
+    made = case()
+    assert_equal_to_the_graph(
+        BACKEND.load(own.build(job(made, Talking("float32", 1))), Signature.of(made[1])), Networks(), *made
+    )
+    captured = capfd.readouterr()
+    assert "a line" in captured.err and "another line" in captured.err
+    assert not captured.out
+
+
+def test_a_complaint_becomes_one_line(own):
+    with pytest.raises(RuntimeError, match=r"^first line second line$"):
+        own.build(job(case(), Failing("float32", 1)))
+
+
+def test_the_process_ends_where_nothing_is_asked_of_it_and_begins_again():
+    shop, made = Workshop(idle=0.3), case()
+    shop.build(job(made, Telling("float32", 1)))
+    first = process_of(shop)
+    first.wait(20)
+    assert shop.build(job(made, Telling("float32", 1)))
+    assert process_of(shop).pid != first.pid
+    shop.close()
+    assert shop._process is None
+
+
+def test_jobs_of_several_threads_get_their_own_engines(own):
+    made, found = case(), {}
+
+    def ask(number):
+        played = [(torch.full((1,), float(number)),)]
+        found[number] = eval(own.build(job(made, Telling("float32", 1), played=played)))[-1]
+
+    threads = [Thread(target=ask, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {number: [float(number)] for number in range(6)}
+
+
+def test_plans_say_what_happened_there_with_the_cure(tmp_path):
+    building = Plans(Networks(), Store(tmp_path)).prepare(Ending("float32", 1), *lazily(*case()))
+    with pytest.raises(Exception, match=r"cannot build this model \(the compiler ended by itself.*use --backend eager"):
+        building.result(60)
+    assert workshop() is workshop()
