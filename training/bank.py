@@ -1,4 +1,4 @@
-"""All latents that the denoiser is trained on, where the network is; a batch says which."""
+"""All latents that the denoiser is trained on, where the network is; a batch says which, and the bank cuts them out."""
 
 from typing import NamedTuple
 
@@ -25,19 +25,27 @@ class Examples(NamedTuple):
 
 
 class Bank:
-    """Crops with their styled versions, scenes with their drawings, canonical scenes: one tensor, in this order."""
+    """Crops with their styled versions, scenes with their drawings, canonical scenes: one tensor, in this order.
+
+    Channels lie last in memory, so that a window is read in one go.
+    """
 
     def __init__(self) -> None:
         parts = [_flat(np.load(file)) for file in (latents.LATENTS, latents.DRAWN, latents.CANONICAL)]
         crops, scenes, _ = map(len, parts)
         self.styles, self.drawings, self.texts = Styles(0), Drawings(crops, scenes // 2), Texts(crops + scenes)
-        self.latents: Float[Tensor, "n c h w"] = torch.cat(parts)
+        self.latents: Float[Tensor, "n h w c"] = torch.cat(parts)
 
     def examples(self, batch: Batch) -> Examples:
-        """The batch with its latents, in float32."""
-        source, target = (self.latents[on_device(rows)].float() for rows in (batch.source, batch.target))
+        """The batch, its latents cut out and in float32."""
+        source, target = (self._windows(rows, batch) for rows in (batch.source, batch.target))
         marks = (batch.text_only, batch.first, batch.second, batch.teacher, np.flatnonzero(batch.second >= 0))
         return Examples(source, target, *(on_device(mark) for mark in marks))
+
+    def _windows(self, rows: Int[np.ndarray, "b"], batch: Batch) -> Float[Tensor, "b c h w"]:
+        y, x = (on_device(batch.corner[:, axis, None] + np.arange(batch.patch)) for axis in (0, 1))
+        found = self.latents[on_device(rows)[:, None, None], y[:, :, None], x[:, None, :]]
+        return found.permute(0, 3, 1, 2).float()
 
 
 def on_device(array: np.ndarray | Tensor) -> Tensor:
@@ -46,7 +54,6 @@ def on_device(array: np.ndarray | Tensor) -> Tensor:
     return tensor.pin_memory().to(loop.DEVICE, non_blocking=True) if loop.GPU else tensor
 
 
-def _flat(file: np.ndarray) -> Float[Tensor, "n c h w"]:
-    """Every latent of a file, (..., c, h, w); channels lie last in memory, as the network wants them."""
-    latents = torch.from_numpy(file).to(loop.DEVICE).flatten(0, -4)
-    return latents.contiguous(memory_format=loop.FORMAT)
+def _flat(file: np.ndarray) -> Float[Tensor, "n h w c"]:
+    """Every latent of a file, (..., c, h, w), channels last."""
+    return torch.from_numpy(file).to(loop.DEVICE).flatten(0, -4).permute(0, 2, 3, 1).contiguous()

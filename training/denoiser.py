@@ -16,6 +16,7 @@ from transformers import CLIPTextModel
 
 from training import latents, loop, pack, phases, shapes, text
 from training.bank import Bank, Examples, on_device
+from training.batches import Batch
 from training.examples import SEED
 
 CHECKPOINT = pack.WORK / "denoiser.pt"
@@ -74,15 +75,18 @@ class Loss:
 
     def __call__(self, step: int) -> Tensor:
         """The mean loss of step `step`."""
-        batch, tokens = next(self.drawn)
-        examples, random = self.bank.examples(batch), loop.generator(SEED, step)
+        random = loop.generator(SEED, step)
+        return torch.cat([self._losses(*batch, random) for batch in next(self.drawn)]).mean()
+
+    def _losses(self, batch: Batch, tokens: Int[Tensor, "b words"], random: torch.Generator) -> Float[Tensor, "b"]:
+        examples = self.bank.examples(batch)
         noise = torch.randn((2, *examples.source.shape), generator=random, device=loop.DEVICE)
         with loop.autocast():
             prompt = self.model.prompt(on_device(tokens))
             noisy, times = network_input(self.model, examples, noise, prompt)
             made: Latents = self.model(noisy, times, prompt)
             error = nn.functional.conv2d(made - examples.target, self.pixels, padding=1)
-        return torch.as_tensor(error.float().square().mean(dim=(1, 2, 3)).add(1e-5).sqrt().mean())
+        return torch.as_tensor(error.float().square().mean(dim=(1, 2, 3)).add(1e-5).sqrt())
 
 
 def network_input(

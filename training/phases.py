@@ -10,31 +10,36 @@ from transformers import CLIPTokenizer
 
 from training import loop, text
 from training.ahead import ahead
-from training.batches import Batch, joined
+from training.batches import Batch, by_size
 from training.examples import Drawings, Styles, Texts
 
-Drawn = tuple[Batch, Int[Tensor, "b words"]]  # a batch, and its captions as tokens
+Drawn = list[tuple[Batch, Int[Tensor, "b words"]]]  # batches, and their captions as tokens
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Up to a share of the plan: how many examples in styles, of drawings and of texts a step has.
+    """Up to a share of the plan: examples in styles with the side of their patches in latents, drawings with that of
+    theirs, and texts, in a step.
 
-    `near` is the share of noise levels that are about those of the default strengths. Pictures are whole: trained on
-    windows of theirs, the network took to the windows' edges, and a whole one came out worse for it.
+    `near` is the share of noise levels that are about those of the default strengths.
     """
 
     until: float
     styles: int
+    patch: int
     drawings: int
+    drawn: int
     texts: int
     near: float
 
 
-ON_CPU = (Phase(0.6, styles=2, drawings=6, texts=4, near=0.6), Phase(1.0, styles=2, drawings=6, texts=4, near=0.8))
-ON_GPU = (  # many at once: calls took long to launch (not profiled). By tens: see batches.assemble
-    Phase(0.6, styles=380, drawings=380, texts=260, near=0.5),
-    Phase(1.0, styles=380, drawings=380, texts=260, near=0.8),
+ON_CPU = (
+    Phase(0.8, styles=4, patch=16, drawings=24, drawn=16, texts=3, near=0.6),  # windows: most of them is object
+    Phase(1.0, styles=2, patch=32, drawings=6, drawn=32, texts=4, near=0.8),  # whole pictures, as they are run
+)
+ON_GPU = (  # whole pictures, many at once: calls took long to launch (not profiled). By tens: see batches.assemble
+    Phase(0.6, styles=380, patch=32, drawings=380, drawn=32, texts=260, near=0.5),
+    Phase(1.0, styles=380, patch=32, drawings=380, drawn=32, texts=260, near=0.8),
 )
 PHASES = ON_GPU if loop.GPU else ON_CPU
 WORKERS = max(1, (os.cpu_count() or 1) - 2) if loop.GPU else 0  # a CPU has no time to spare
@@ -48,16 +53,14 @@ class Steps:
         self.styles, self.drawings, self.texts = styles, drawings, texts
 
     def __call__(self, step: int) -> Drawn:
-        """The batch of step `step`."""
+        """Batches of step `step`, one for each size."""
         now = next(phase for phase in PHASES if step < phase.until * self.steps)
-        batch = joined(
-            [
-                self.styles(step, now.styles, now.near),
-                self.drawings(step, now.drawings, now.near),
-                self.texts(step, now.texts, now.near),
-            ]
+        made = (
+            self.styles(step, now.patch, now.styles, now.near),
+            self.drawings(step, now.drawn, now.drawings, now.near),
+            self.texts(step, now.texts, now.near),
         )
-        return batch, text.encode(self.words, batch.texts)
+        return [(batch, text.encode(self.words, batch.texts)) for batch in by_size(made)]
 
     def begin(self, step: int) -> Iterator[Drawn]:
         """The steps from `step` on, drawn ahead by other processes where a GPU would wait for them."""
