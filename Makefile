@@ -1,8 +1,8 @@
-# Two commands: `make run` opens the page, on the embedded model; `make test` runs every check.
+# Two commands: `make run` opens the page, on the embedded model; `make test` runs every check, types beside tests.
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip --disable-pip-version-check
 
-.PHONY: setup run test
+.PHONY: setup run test types tests
 
 setup: .venv/.ready
 
@@ -17,5 +17,10 @@ run: setup
 test: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	$(MAKE) --jobs 2 types tests
+
+types:
 	.venv/bin/mypy
+
+tests:
 	.venv/bin/python -m pytest

@@ -4,7 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,6 +42,7 @@ def settings(**config: Any) -> Settings:
 
 
 SMALL = Limits(sessions=3, viewers=3, message=4096, picture=2**18, side=1024, pixels=2**20, grace=5.0, hello=5.0)
+BRIEF = replace(SMALL, sessions=24, grace=0.5)  # where many come and go, none waits for those that went
 
 
 @dataclass

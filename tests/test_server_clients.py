@@ -15,7 +15,7 @@ from millstream.server.engines import WatchedEngine
 from millstream.server.hearing import KEPT
 from millstream.server.house import BEAT
 from millstream.server.protocol import BAD
-from tests.serving import SMALL, Line, closes_with, jpeg, serve, shared, wait_for
+from tests.serving import BRIEF, SMALL, Line, closes_with, jpeg, serve, shared, wait_for
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -145,24 +145,25 @@ def test_a_controller_that_was_cut_off_finds_its_session_as_it_was() -> None:
             pass
 
 
-def test_cycles_of_connecting_leave_nothing_behind() -> None:
-    house, loop = shared().house, shared().house._loop
+def test_cycles_of_connecting_leave_nothing_behind(tmp_path: Path) -> None:
+    with serve(tmp_path, BRIEF) as server:
+        house, loop = server.house, server.house._loop
 
-    def left() -> tuple[int, int, int]:
-        tasks = asyncio.run_coroutine_threadsafe(_count_tasks(), loop).result(30)
-        return tasks, threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+        def left() -> tuple[int, int, int]:
+            tasks = asyncio.run_coroutine_threadsafe(_count_tasks(), loop).result(30)
+            return tasks, threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
 
-    with Line(shared()) as line:
-        line.hear("welcome")
-    wait_for(lambda: not house.sessions, 60)
-    before = left()
-    for k in range(200):
-        with Line(shared(), greet=k % 3 != 0) as line:
-            if k % 3 == 1:
-                line.hear("welcome")
-        wait_for(lambda: len(house.sessions) < SMALL.sessions, 60)
-    wait_for(lambda: not house.sessions, 60)
-    wait_for(lambda: all(now <= then + 2 for now, then in zip(left(), before, strict=True)), 60)
+        with Line(server) as line:
+            line.hear("welcome")
+        wait_for(lambda: not house.sessions, 60)
+        before = left()
+        for k in range(200):
+            with Line(server, greet=k % 3 != 0) as line:
+                if k % 3 == 1:
+                    line.hear("welcome")
+            wait_for(lambda: len(house.sessions) < BRIEF.sessions, 60)
+        wait_for(lambda: not house.sessions, 60)
+        wait_for(lambda: all(now <= then + 2 for now, then in zip(left(), before, strict=True)), 60)
 
 
 async def _count_tasks() -> int:

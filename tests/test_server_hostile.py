@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import cycle
+from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 from urllib.parse import quote
@@ -22,7 +23,7 @@ from websockets.exceptions import ConnectionClosed
 
 from millstream.server.codecs import Encoded, encoder
 from millstream.server.protocol import BAD, CODECS, FLOOD, GONE, HEADER, REPLACED, CodecName
-from tests.serving import SMALL, Line, closes_with, picture, shared, wait_for
+from tests.serving import BRIEF, SMALL, Line, Running, picture, serve, wait_for
 
 REFUSED = 5000  # by the server's own count: what is sent behind a close is not read
 TOO_LONG, RESET = 1009, 1006  # a reset overtakes the close where the client is still sending what was too long
@@ -131,8 +132,8 @@ MAKERS: list[Make] = [noise, any_json, nearly, nearly, nearly, deep, long, bytes
 class Attack:
     """One connection from its hello to its close; `code` is what the server closed it with."""
 
-    def __init__(self, rng: random.Random, codec: CodecName) -> None:
-        self.codec = codec
+    def __init__(self, server: Running, rng: random.Random, codec: CodecName) -> None:
+        self.server, self.codec = server, codec
         self.code = 0
         self.too_long = False  # whether the last message, which is too long, was begun
         self.credits = 0  # beyond the first: one for each picture that was admitted
@@ -141,7 +142,7 @@ class Attack:
 
     def run(self) -> None:
         """Send until the server has had enough."""
-        with Line(shared(), greet=False) as line:
+        with Line(self.server, greet=False) as line:
             reader = threading.Thread(target=self._hear, args=(line,))
             reader.start()
             with suppress(ConnectionClosed):
@@ -186,12 +187,12 @@ class Attack:
             self.code = closed.rcvd.code if closed.rcvd else TOO_LONG if self.too_long else RESET
 
 
-def ask(rng: random.Random) -> int:
+def ask(server: Running, rng: random.Random) -> int:
     """Ask the REST interface for something strange; the status of its answer."""
     place = rng.choice(["sessions", "presets", "snapshots", "recordings", "schema", "models", "", noise(rng)])
     parts = [place, *(str(strange(rng)) for _ in range(rng.randrange(3)))]
     body = rng.choice([any_json, nearly, deep, long, noise])(rng).encode()
-    connection = http.client.HTTPConnection("127.0.0.1", shared().port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:
         kind = rng.choice(["application/json", "text/plain", noise(rng).encode("ascii", "ignore").decode()])
         path = "/api/v1/" + "/".join(quote(part, safe="./") for part in parts)
@@ -217,47 +218,49 @@ def faults_logged() -> Iterator[list[logging.LogRecord]]:
             logging.getLogger(name).removeHandler(handler)
 
 
-def test_five_thousand_hostile_messages_break_nothing(
-    pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]
-) -> None:
-    closes_with(pytestconfig)
+def test_five_thousand_hostile_messages_break_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serve(tmp_path, BRIEF) as server:
+        attack(server, capsys)
+
+
+def attack(server: Running, capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled():
         print(f" MILLSTREAM_HOSTILE_SEED={SEED} ", end="", flush=True)
-    house, rng = shared().house, random.Random(SEED)
+    house, rng = server.house, random.Random(SEED)
     wait_for(lambda: not house.sessions, 60)
-    Attack(random.Random(0), "jpeg").run()  # threads of pools start when they are first needed
-    ask(random.Random(0))
+    Attack(server, random.Random(0), "jpeg").run()  # threads of pools start when they are first needed
+    ask(server, random.Random(0))
     wait_for(lambda: not house.sessions and house._supervisor.pid is not None, 60)
-    before, pid, begun = held(), house._supervisor.pid, house.tally.faults
+    before, pid, begun = held(server), house._supervisor.pid, house.tally.faults
     codes: Counter[int] = Counter()
     statuses: Counter[int] = Counter()
     credits: Counter[str] = Counter()
     with faults_logged() as records:
         turns = cycle(CODECS)
         while house.tally.faults - begun < REFUSED:
-            wait_for(lambda: len(house.sessions) < SMALL.sessions, 120)
-            attack = Attack(rng, next(turns))
-            attack.run()
-            codes[attack.code] += 1
-            credits[attack.codec] += attack.credits
-            statuses.update(ask(rng) for _ in range(REQUESTS))
+            wait_for(lambda: len(house.sessions) < BRIEF.sessions, 120)
+            one = Attack(server, rng, next(turns))
+            one.run()
+            codes[one.code] += 1
+            credits[one.codec] += one.credits
+            statuses.update(ask(server, rng) for _ in range(REQUESTS))
         wait_for(lambda: not house.sessions, 120)
     assert [record.getMessage() for record in records] == []
     assert set(codes) <= CLOSES, codes
     assert all(status < 500 or status == 503 for status in statuses), statuses
     assert all(credits[codec] >= DAMAGED for codec in CODECS), credits
     assert house._supervisor.pid == pid
-    with shared().client.open() as stream:
+    with server.client.open() as stream:
         assert list(stream.run([picture(1)]))[-1].id == 0
     wait_for(lambda: not house.sessions, 60)
-    wait_for(lambda: all(now <= then + 2 for now, then in zip(held(), before, strict=True)), 60)
+    wait_for(lambda: all(now <= then + 2 for now, then in zip(held(server), before, strict=True)), 60)
 
 
-def held() -> tuple[int, int, int]:
+def held(server: Running) -> tuple[int, int, int]:
     """Tasks, threads and open files of the server."""
 
     async def count() -> int:
         return len(asyncio.all_tasks())
 
-    tasks = asyncio.run_coroutine_threadsafe(count(), shared().house._loop).result(60)
+    tasks = asyncio.run_coroutine_threadsafe(count(), server.house._loop).result(60)
     return tasks, threading.active_count(), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
