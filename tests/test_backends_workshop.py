@@ -1,6 +1,9 @@
 """The process that builds engines: what it makes is the graph, and whatever a compiler does stays in it."""
 
 import os
+import subprocess
+import sys
+import time
 from dataclasses import dataclass
 from threading import Thread
 
@@ -132,6 +135,39 @@ def test_jobs_of_several_threads_get_their_own_engines(own):
     for thread in threads:
         thread.join()
     assert found == {number: [float(number)] for number in range(6)}
+
+
+ASKER = """
+import sys
+sys.path[:0] = {path!r}
+import torch
+from tests.test_backends_workshop import Slow, Workshop, case, job
+print("asking", flush=True)
+Workshop().build(job(case(), Slow("float32", 1)))
+"""
+
+
+class Slow(OpenVino):
+    """A compiler that takes its time, and says when it has begun."""
+
+    def compile(self, plain, example, played):
+        os.write(2, b"begun\n")
+        time.sleep(2)
+        return b"made"
+
+
+def test_where_the_one_who_asked_is_killed_the_process_ends_and_nothing_is_left_lying(tmp_path):
+    script = ASKER.format(path=[path for path in sys.path if path])
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True, env=environment) as asker:
+        while "begun" not in (line := asker.stderr.readline()):
+            assert line
+        (building,) = psutil.Process(asker.pid).children()
+        assert [path.name[:11] for path in tmp_path.iterdir()] == ["millstream-"]
+        asker.kill()
+        asker.stderr.read()
+    building.wait(30)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_plans_say_what_happened_there_with_the_cure(tmp_path):

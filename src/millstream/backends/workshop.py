@@ -13,9 +13,11 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
 from threading import Lock, Timer
 from typing import IO
@@ -115,6 +117,8 @@ def attempt(folder: Path) -> str:
     try:
         with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of torch, for its own tree structures
             job: Job = torch.load(folder / JOB, mmap=True, weights_only=False)  # written by the process that asks
+        with suppress(PermissionError):  # Windows deletes no file that is mapped
+            (folder / JOB).unlink()
         (folder / ENGINE).write_bytes(job.build())
     except Exception as error:  # compilers fail in many ways
         return " ".join(str(error).split()) or type(error).__name__
@@ -123,8 +127,14 @@ def attempt(folder: Path) -> str:
 
 def serve(asked: IO[str], answers: IO[str]) -> None:
     """Build what is asked for until there is nobody to ask."""
-    for folder in asked:
-        print(attempt(Path(folder.strip())), file=answers, flush=True)
+    for line in asked:
+        folder = Path(line.strip())
+        reason = attempt(folder)
+        try:
+            print(reason, file=answers, flush=True)
+        except BrokenPipeError:  # who asked was killed meanwhile, and has left it lying
+            rmtree(folder, ignore_errors=True)
+            os._exit(1)  # what was not sent would be tried again at the end, and complained of
 
 
 def main() -> None:
