@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -160,6 +161,7 @@ def test_text_alone_starts_from_noise_and_a_second_step_from_the_answer_to_the_f
     drawn = bank.Examples(
         source=0 * latent,
         target=latent,
+        counts=torch.ones(1),
         text_only=torch.tensor([True, False, False, True]),
         first=torch.tensor([999, 499, 739, 300]),
         second=torch.tensor([-1, -1, 379, -1]),
@@ -252,6 +254,50 @@ def test_a_training_begins_with_what_ships_and_overwrites_no_other(tmp_path, mon
     assert all(torch.equal(value.half(), shipping[name]) for name, value in trainer.model.unet.state_dict().items())
     with pytest.raises(SystemExit, match="is there already"):
         shipped.main()
+
+
+def test_a_cover_is_where_the_object_of_a_drawing_is_asked_for(monkeypatch):
+    drawing = np.full((64, 48, 4), 255, np.uint8)
+    monkeypatch.setattr(objects, "load", lambda: dict.fromkeys(objects.THINGS, objects.pyramid(drawing)))
+    for index in range(6):
+        asked, cover = latents.drawn(index)[0], latents.cover(index)
+        assert cover.shape == (32, 32)
+        pixels = cover.repeat(8, 0).repeat(8, 1) == 1
+        empty = scenes.draw(replace(latents.scene(index), obj=None))
+        shown = (asked != empty).any(2)
+        bands = scenes.draw(replace(latents.scene(index), obj=None, variation=None))
+        shown &= (asked != bands).any(2)
+        assert pixels[shown].all()
+        assert shown.sum() < pixels.sum() < 3 * shown.sum()
+
+
+class Nothing:
+    """A network that answers zero."""
+
+    def prompt(self, tokens):
+        return tokens
+
+    def __call__(self, noisy, times, prompt):
+        return torch.zeros_like(noisy)
+
+
+def test_an_error_counts_where_the_examples_say(monkeypatch):
+    """The target is nothing but a stripe, which counts or does not."""
+    counts = torch.zeros(3, 4, 4)
+    counts[0], counts[1, 0], counts[2, 1:] = 1, 1, 1
+    target = torch.zeros(3, 2, 4, 4)
+    target[:, :, 0] = 3
+    loss = denoiser.Loss.__new__(denoiser.Loss)
+    loss.model = type(
+        "Zero", (), {"prompt": lambda self, t: t, "__call__": lambda self, x, t, p: torch.zeros_like(x)}
+    )()
+    found = bank.Examples(target, target, counts, *[torch.zeros(3, dtype=torch.long)] * 5)
+    loss.bank = SimpleNamespace(examples=lambda batch: found)
+    loss.pixels = torch.zeros(2, 2, 3, 3)
+    loss.pixels[[0, 1], [0, 1], 1, 1] = 1
+    monkeypatch.setattr(denoiser, "network_input", lambda model, examples, noise, prompt: (target, None))
+    losses = loss._losses(None, torch.zeros(3, 1), torch.Generator())
+    assert losses.tolist() == pytest.approx([1.5, 3.0, 1e-5**0.5], rel=0.01)
 
 
 def test_a_scene_and_its_drawing_depend_on_their_number_alone(monkeypatch):

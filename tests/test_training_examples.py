@@ -113,16 +113,19 @@ def test_a_style_leads_from_a_crop_to_its_own_version_and_a_neutral_caption_nowh
 def test_a_drawing_leads_to_its_scene_or_stays_as_it_is():
     made = examples.Drawings(50, 30)
     drawn, kept = made(0, 16, 2000, 0.5), 0
-    for source, target, caption in zip(drawn.source, drawn.target, drawn.texts, strict=True):
+    for source, target, cover, caption in zip(drawn.source, drawn.target, drawn.cover, drawn.texts, strict=True):
         assert 50 <= target < 110
         if source == target:
             kept += 1
+            assert cover == -1
             continue
+        assert cover == (target - 50) // 2
         scene = latents.scene((target - 50) // 2)
         assert scene.obj in latents.TAUGHT
         assert (target - 50) % 2 == 0 and source == target + 1
         assert any(phrase in caption for phrase in scenes.OBJECTS[scene.obj])
     assert kept / 2000 == pytest.approx(examples.KEPT, abs=0.03)
+    assert (made(0, latents.SIDE, 20, 0.5).cover == -1).all()  # whole pictures count everywhere
 
 
 def counting(name, side=None):
@@ -176,7 +179,7 @@ def test_batches_of_one_size_become_one_and_nothing_in_them_changes():
     assert [batch.patch for batch in found] == [4, 8, 12]
     for batch, parts in zip(found, ((0, 2), (1, 3), (4,)), strict=True):
         assert batch.texts == [caption for part in parts for caption in made[part].texts]
-        for name in ("source", "target", "corner", "text_only", "first", "second", "teacher"):
+        for name in ("source", "target", "corner", "text_only", "cover", "first", "second", "teacher"):
             assert np.array_equal(getattr(batch, name), np.concatenate([getattr(made[part], name) for part in parts]))
 
 
@@ -187,6 +190,9 @@ def test_the_bank_cuts_out_the_windows_that_a_batch_names(monkeypatch, tmp_path)
         "DRAWN": (4, 2, 2, 32, 32),
         "CANONICAL": (len(latents.asked()), 2, 32, 32),
     }
+    covers = rng.integers(0, 2, (4, 32, 32), np.uint8)
+    np.save(tmp_path / "covers.npy", covers)
+    monkeypatch.setattr(latents, "COVERS", tmp_path / "covers.npy")
     files = {name: rng.standard_normal(shape).astype(np.float16) for name, shape in shapes_of.items()}
     for name, file in files.items():
         np.save(tmp_path / f"{name}.npy", file)
@@ -202,6 +208,9 @@ def test_the_bank_cuts_out_the_windows_that_a_batch_names(monkeypatch, tmp_path)
             window = slice(top, top + batch.patch), slice(left, left + batch.patch)
             assert np.array_equal(found.source[place].numpy(), every[(batch.source[place], slice(None), *window)])
             assert np.array_equal(found.target[place].numpy(), every[(batch.target[place], slice(None), *window)])
+            cover = batch.cover[place]
+            counts = covers[(cover, *window)] if cover >= 0 else np.ones((batch.patch, batch.patch))
+            assert np.array_equal(found.counts[place].numpy(), counts)
         assert found.again.tolist() == [place for place, time in enumerate(batch.second) if time >= 0]
         assert found.first.tolist() == batch.first.tolist()
     assert {len(files["LATENTS"]) * 9 <= row < len(every) - len(latents.asked()) for row in drawings.target} == {True}

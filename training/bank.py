@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Tensor
 
 from training import latents, loop
@@ -13,10 +13,11 @@ from training.examples import Drawings, Styles, Texts
 
 
 class Examples(NamedTuple):
-    """A batch on the device. `again` are the places of those with a second step."""
+    """A batch on the device. `counts` is 1 where errors count; `again` are the places of those with a second step."""
 
     source: Float[Tensor, "b c h w"]
     target: Float[Tensor, "b c h w"]
+    counts: Float[Tensor, "b h w"]
     text_only: Bool[Tensor, "b"]
     first: Int[Tensor, "b"]
     second: Int[Tensor, "b"]
@@ -35,17 +36,25 @@ class Bank:
         crops, scenes, _ = map(len, parts)
         self.styles, self.drawings, self.texts = Styles(0), Drawings(crops, scenes // 2), Texts(crops + scenes)
         self.latents: Float[Tensor, "n h w c"] = torch.cat(parts)
+        self.covers: UInt8[Tensor, "n h w"] = torch.from_numpy(np.load(latents.COVERS)).to(loop.DEVICE)
 
     def examples(self, batch: Batch) -> Examples:
         """The batch, its latents cut out and in float32."""
-        source, target = (self._windows(rows, batch) for rows in (batch.source, batch.target))
+        source, target = (
+            _windows(self.latents, rows, batch).permute(0, 3, 1, 2).float() for rows in (batch.source, batch.target)
+        )
+        everywhere = on_device(batch.cover < 0)[:, None, None]
+        counts = torch.maximum(_windows(self.covers, batch.cover.clip(0), batch), everywhere).float()
         marks = (batch.text_only, batch.first, batch.second, batch.teacher, np.flatnonzero(batch.second >= 0))
-        return Examples(source, target, *(on_device(mark) for mark in marks))
+        return Examples(source, target, counts, *(on_device(mark) for mark in marks))
 
-    def _windows(self, rows: Int[np.ndarray, "b"], batch: Batch) -> Float[Tensor, "b c h w"]:
-        y, x = (on_device(batch.corner[:, axis, None] + np.arange(batch.patch)) for axis in (0, 1))
-        found = self.latents[on_device(rows)[:, None, None], y[:, :, None], x[:, None, :]]
-        return found.permute(0, 3, 1, 2).float()
+
+def _windows(
+    bank: Shaped[Tensor, "n h w ..."], rows: Int[np.ndarray, "b"], batch: Batch
+) -> Shaped[Tensor, "b h w ..."]:
+    """The batch's windows of these rows."""
+    y, x = (on_device(batch.corner[:, axis, None] + np.arange(batch.patch)) for axis in (0, 1))
+    return bank[on_device(rows)[:, None, None], y[:, :, None], x[:, None, :]]
 
 
 def on_device(array: np.ndarray | Tensor) -> Tensor:

@@ -21,7 +21,7 @@ SINGLE, DOUBLE = 0.5, 0.4  # shares of first and of second steps; the others sta
 class Pair:
     """One training example: rows of the bank, the corner of the window in them, and the caption.
 
-    `text_only` says that text alone asks for it.
+    `text_only` says that text alone asks for it, `cover` which cover says where it counts; -1: everywhere.
     """
 
     source: int
@@ -29,6 +29,7 @@ class Pair:
     text: str
     corner: tuple[int, int] = (0, 0)
     text_only: bool = False
+    cover: int = -1
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Batch:
     corner: Int[np.ndarray, "b 2"]
     texts: list[str]
     text_only: Bool[np.ndarray, "b"]
+    cover: Int[np.ndarray, "b"]
     first: Int[np.ndarray, "b"]
     second: Int[np.ndarray, "b"]
     teacher: Bool[np.ndarray, "b"]
@@ -78,6 +80,7 @@ def assemble(pairs: Sequence[Pair], patch: int, usual: tuple[int, ...], rng: Gen
         corner=np.array([pair.corner for pair in pairs]),
         texts=[pair.text for pair in pairs],
         text_only=np.array([pair.text_only for pair in pairs]),
+        cover=np.array([pair.cover for pair in pairs]),
         first=np.where(teacher, rng.integers(20, 600, len(pairs)), first),
         second=np.where(single | teacher, -1, second),
         teacher=teacher,
@@ -94,6 +97,6 @@ def by_size(batches: Iterable[Batch]) -> list[Batch]:
 
 def joined(batches: Sequence[Batch]) -> Batch:
     """One batch of them all."""
-    names = ("source", "target", "corner", "text_only", "first", "second", "teacher")
+    names = ("source", "target", "corner", "text_only", "cover", "first", "second", "teacher")
     arrays = {name: np.concatenate([getattr(batch, name) for batch in batches]) for name in names}
     return Batch(batches[0].patch, texts=[text for batch in batches for text in batch.texts], **arrays)

@@ -86,7 +86,8 @@ class Loss:
             noisy, times = network_input(self.model, examples, noise, prompt)
             made: Latents = self.model(noisy, times, prompt)
             error = nn.functional.conv2d(made - examples.target, self.pixels, padding=1)
-        return torch.as_tensor(error.float().square().mean(dim=(1, 2, 3)).add(1e-5).sqrt())
+        counted = (error.float().square().mean(1) * examples.counts).sum((1, 2)) / examples.counts.sum((1, 2)).clamp(1)
+        return counted.add(1e-5).sqrt()
 
 
 def network_input(

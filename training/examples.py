@@ -49,7 +49,10 @@ class Drawings:
         self.scenes = [latents.scene(index) for index in range(count)]
 
     def __call__(self, step: int, patch: int, count: int, near: float) -> Batch:
-        """`count` patches of scenes, each with a part of its object in it."""
+        """`count` patches of scenes, each with a part of its object in it.
+
+        In a window only the object counts: a place can be told by where things are in the picture, which it hides.
+        """
         rng = default_rng([SEED, 1, step])
         return assemble([self._pair(rng, patch) for _ in range(count)], patch, FIRST, rng, near)
 
@@ -60,7 +63,8 @@ class Drawings:
         if rng.random() < KEPT:  # flat colours stay flat where nothing is asked
             kept = clean + int(rng.integers(2))
             return Pair(kept, kept, captions.caption(None, rng), corner)
-        return Pair(clean + 1, clean, scenes.caption(scene.obj, scene.place, rng), corner)
+        cover = index if patch < latents.SIDE else -1
+        return Pair(clean + 1, clean, scenes.caption(scene.obj, scene.place, rng), corner, cover=cover)
 
 
 class Texts:

@@ -2,8 +2,9 @@
 
 pool/latents.npy (count, 1 + PER_CROP, c, 32, 32) in float16: the crop first, its styled versions after it. All are in
 the engine's scale: multiplied by the scaling factor that brings crops to unit variance, kept in pool/scaling.npy.
-pool/scenes.npy (SCENES, 2, c, 32, 32): a scene and its rough drawing; pool/canonical.npy (count, c, 32, 32): the scenes
-that text alone asks for; pool/pixels.npy (3 * 8 * 8, c, 3, 3): the decoder's nearest convolution.
+pool/scenes.npy (SCENES, 2, c, 32, 32): a scene and its rough drawing; pool/covers.npy (SCENES, 32, 32): 1 where its
+object is and one latent further, else 0; pool/canonical.npy (count, c, 32, 32): the scenes that text alone asks for;
+pool/pixels.npy (3 * 8 * 8, c, 3, 3): the decoder's nearest convolution.
 """
 
 from concurrent.futures import ProcessPoolExecutor
@@ -24,7 +25,7 @@ from training.crops import pick
 
 LATENTS, SCALING = pools.POOL / "latents.npy", pools.POOL / "scaling.npy"
 DRAWN, CANONICAL = pools.POOL / "scenes.npy", pools.POOL / "canonical.npy"
-PIXELS = pools.POOL / "pixels.npy"
+PIXELS, COVERS = pools.POOL / "pixels.npy", pools.POOL / "covers.npy"
 SIDE = crops.SIDE // shapes.SCALE
 SCENES = 32_000 if loop.GPU else 10_000  # a GPU comes to each as often nevertheless
 LATER = ("rabbit", "whale", "ladybird", "sunflower", "castle", "snowman", "robot", "teapot")  # what two cores leave out
@@ -86,10 +87,22 @@ def scene(index: int) -> scenes.Scene:
 
 def drawn(index: int) -> NDArray[np.uint8]:
     """The clean picture that a rough drawing asks for, and the drawing; of scene `index`. Most are rather rough."""
+    sketch = _sketch(index)
+    return np.stack([sketch.asked(), sketch.drawing])
+
+
+def cover(index: int) -> NDArray[np.uint8]:
+    """Where the object of scene `index` is; (SIDE, SIDE)."""
+    alpha = _sketch(index).object()[..., 3]
+    cells = cv2.resize(alpha, (SIDE, SIDE), interpolation=cv2.INTER_AREA) > 0
+    return np.asarray(cv2.dilate(cells.astype(np.uint8), np.ones((3, 3), np.uint8)), np.uint8)
+
+
+def _sketch(index: int) -> scenes.Sketch:
+    """Scene `index` as a rough drawing."""
     cv2.setNumThreads(1)
     made, rng = _sampled(index)
-    sketch = scenes.sketch(made, 1 - rng.random() ** 2, rng)
-    return np.stack([sketch.asked(), sketch.drawing])
+    return scenes.sketch(made, 1 - rng.random() ** 2, rng)
 
 
 def _sampled(index: int) -> tuple[scenes.Scene, Generator]:
@@ -101,6 +114,7 @@ def _sampled(index: int) -> tuple[scenes.Scene, Generator]:
 def write_scenes(model: AutoencoderDC, scaling: float) -> None:
     """Encode SCENES random scenes with their drawings, and every canonical one."""
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as workers:  # a fork of a process with a GPU has none
+        np.save(COVERS, np.stack(list(workers.map(cover, range(SCENES), chunksize=8))))
         for path, draw, count, each in ((DRAWN, drawn, SCENES, (2,)), (CANONICAL, canonical, len(asked()), ())):
             shape = (count, *each, shapes.LATENT_CHANNELS, SIDE, SIDE)
             file = np.lib.format.open_memmap(path, "w+", np.float16, shape)

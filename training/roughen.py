@@ -41,19 +41,24 @@ class Sketch:
     field: Field
 
     def asked(self) -> Rgb8:
-        """The clean picture that the drawing asks for: the object where the drawing has it, as large and as slanted.
+        """The clean picture that the drawing asks for."""
+        return over(self.object(), background(self.told))
+
+    def object(self) -> objects.Rgba8:
+        """The clean object where the drawing has it, as large and as slanted, on an empty layer.
 
         Were it where the scene had it before, a network could only guess how far off the drawing is; and the answer of
         least error to a guess is a blur.
         """
-        object_ = figure(self.told)
-        inside = np.argwhere(moved(object_, self.field)[..., 3] > 127)[::7]
-        if len(inside) >= FITTED:
-            there = np.insert(inside[:, ::-1], 2, 1, axis=1).astype(np.float32)
-            before = there[:, :2] + self.field[inside[:, 0], inside[:, 1]]
-            fit = np.linalg.lstsq(there, before, rcond=None)[0].T
-            object_ = cv2.warpAffine(object_, fit, (SIDE, SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-        return over(np.asarray(object_, np.uint8), background(self.told))
+        layer = figure(self.told)
+        inside = np.argwhere(moved(layer, self.field)[..., 3] > 127)[::7]
+        if len(inside) < FITTED:
+            return layer
+        there = np.insert(inside[:, ::-1], 2, 1, axis=1).astype(np.float32)
+        before = there[:, :2] + self.field[inside[:, 0], inside[:, 1]]
+        fit = np.linalg.lstsq(there, before, rcond=None)[0].T
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return np.asarray(cv2.warpAffine(layer, fit, (SIDE, SIDE), flags=flags), np.uint8)
 
 
 def roughen(scene: Scene, rng: Generator) -> Rgb8:
