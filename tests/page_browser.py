@@ -72,7 +72,12 @@ def live(page: Any) -> None:
 def advance(page: Any, pictures: int = 3) -> None:
     """Wait until this many more results have been shown."""
     page.evaluate(
-        "n => { window.goal = 0; millstream.show.shown.subscribe(() => window.goal++); window.goal = -n; }", pictures
+        """n => {
+            window.uncount?.(); // or this call would count each picture as often as there were calls before
+            window.uncount = millstream.show.shown.subscribe(() => window.goal++);
+            window.goal = -n;
+        }""",
+        pictures,
     )
     until(page, "() => window.goal >= 0")
 
