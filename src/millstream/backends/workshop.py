@@ -30,6 +30,7 @@ from millstream.backends.plain import Parts, Signature, plain
 from millstream.core.graph import Form
 
 IDLE = 60.0  # seconds without work after which the process ends: it holds half a gigabyte
+NICE = 5  # the show comes first; at 19 a build took twice as long beside it, and held it up no less
 JOB, ENGINE = "job", "engine"
 
 
@@ -140,6 +141,8 @@ def serve(asked: IO[str], answers: IO[str]) -> None:
 def main() -> None:
     """Serve the process that began this one. What libraries print goes to its standard error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for the one who asks
+    if sys.platform != "win32":
+        os.nice(NICE)
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     serve(sys.stdin, answers)
