@@ -260,7 +260,7 @@ def test_a_cover_is_where_the_object_of_a_drawing_is_asked_for(monkeypatch):
     drawing = np.full((64, 48, 4), 255, np.uint8)
     monkeypatch.setattr(objects, "load", lambda: dict.fromkeys(objects.THINGS, objects.pyramid(drawing)))
     for index in range(6):
-        asked, cover = latents.drawn(index)[0], latents.cover(index)
+        (asked, _), cover = latents.drawn(index)
         assert cover.shape == (32, 32)
         pixels = cover.repeat(8, 0).repeat(8, 1) == 1
         empty = scenes.draw(replace(latents.scene(index), obj=None))
@@ -303,11 +303,11 @@ def test_an_error_counts_where_the_examples_say(monkeypatch):
 def test_a_scene_and_its_drawing_depend_on_their_number_alone(monkeypatch):
     drawing = np.full((64, 48, 4), 255, np.uint8)
     monkeypatch.setattr(objects, "load", lambda: dict.fromkeys(objects.THINGS, objects.pyramid(drawing)))
-    pictures = latents.drawn(3)
+    pictures, _ = latents.drawn(3)
     assert latents.scene(3) == latents.scene(3) != latents.scene(4)
-    assert np.array_equal(pictures, latents.drawn(3))
+    assert np.array_equal(pictures, latents.drawn(3)[0])
     assert pictures.shape == (2, 256, 256, 3)
     assert latents.scene(3).obj in latents.TAUGHT
     errors = [np.square(pictures[0].astype(float) - scenes.draw(latents.scene(index))).mean() for index in (3, 4)]
     assert 3 * errors[0] < errors[1]
-    assert not np.array_equal(pictures, latents.drawn(4))
+    assert not np.array_equal(pictures, latents.drawn(4)[0])

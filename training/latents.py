@@ -7,10 +7,12 @@ object is and one latent further, else 0; pool/canonical.npy (count, c, 32, 32):
 pool/pixels.npy (3 * 8 * 8, c, 3, 3): the decoder's nearest convolution.
 """
 
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from itertools import islice, product
 from multiprocessing import get_context
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -85,24 +87,15 @@ def scene(index: int) -> scenes.Scene:
     return _sampled(index)[0]
 
 
-def drawn(index: int) -> NDArray[np.uint8]:
-    """The clean picture that a rough drawing asks for, and the drawing; of scene `index`. Most are rather rough."""
-    sketch = _sketch(index)
-    return np.stack([sketch.asked(), sketch.drawing])
-
-
-def cover(index: int) -> NDArray[np.uint8]:
-    """Where the object of scene `index` is; (SIDE, SIDE)."""
-    alpha = _sketch(index).object()[..., 3]
-    cells = cv2.resize(alpha, (SIDE, SIDE), interpolation=cv2.INTER_AREA) > 0
-    return np.asarray(cv2.dilate(cells.astype(np.uint8), np.ones((3, 3), np.uint8)), np.uint8)
-
-
-def _sketch(index: int) -> scenes.Sketch:
-    """Scene `index` as a rough drawing."""
+def drawn(index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Scene `index`: the clean picture that a rough drawing asks for, and the drawing; where the object is (COVERS)."""
     cv2.setNumThreads(1)
     made, rng = _sampled(index)
-    return scenes.sketch(made, 1 - rng.random() ** 2, rng)
+    sketch = scenes.sketch(made, 1 - rng.random() ** 2, rng)  # most are rather rough
+    alpha = sketch.object()[..., 3]
+    cells = (cv2.resize(alpha, (SIDE, SIDE), interpolation=cv2.INTER_AREA) > 0).astype(np.uint8)
+    cover = cv2.dilate(cells, np.ones((3, 3), np.uint8))
+    return np.stack([sketch.asked(), sketch.drawing]), np.asarray(cover, np.uint8)
 
 
 def _sampled(index: int) -> tuple[scenes.Scene, Generator]:
@@ -113,15 +106,26 @@ def _sampled(index: int) -> tuple[scenes.Scene, Generator]:
 
 def write_scenes(model: AutoencoderDC, scaling: float) -> None:
     """Encode SCENES random scenes with their drawings, and every canonical one."""
+    covers = np.lib.format.open_memmap(COVERS, "w+", np.uint8, (SCENES, SIDE, SIDE))
+
+    def pictures(made: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> Iterator[NDArray[np.uint8]]:
+        for index, (both, cover) in enumerate(made):
+            covers[index] = cover
+            yield both
+
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as workers:  # a fork of a process with a GPU has none
-        np.save(COVERS, np.stack(list(workers.map(cover, range(SCENES), chunksize=8))))
-        for path, draw, count, each in ((DRAWN, drawn, SCENES, (2,)), (CANONICAL, canonical, len(asked()), ())):
-            shape = (count, *each, shapes.LATENT_CHANNELS, SIDE, SIDE)
-            file = np.lib.format.open_memmap(path, "w+", np.float16, shape)
-            made = workers.map(draw, range(count), chunksize=8)
-            for begin in range(0, count, TOGETHER):
-                latents = encode(model, np.concatenate(list(islice(made, TOGETHER)))) * scaling
-                file[begin : begin + TOGETHER] = latents.reshape(-1, *shape[1:])
+        made = workers.map(drawn, range(SCENES), chunksize=8)
+        _write(model, scaling, DRAWN, (SCENES, 2), pictures(made))
+        _write(model, scaling, CANONICAL, (len(asked()),), workers.map(canonical, range(len(asked())), chunksize=8))
+
+
+def _write(
+    model: AutoencoderDC, scaling: float, path: Path, each: tuple[int, ...], made: Iterator[NDArray[np.uint8]]
+) -> None:
+    file = np.lib.format.open_memmap(path, "w+", np.float16, (*each, shapes.LATENT_CHANNELS, SIDE, SIDE))
+    for begin in range(0, len(file), TOGETHER):
+        latents = encode(model, np.concatenate(list(islice(made, TOGETHER)))) * scaling
+        file[begin : begin + TOGETHER] = latents.reshape(-1, *file.shape[1:])
 
 
 def canonical(index: int) -> NDArray[np.uint8]:
