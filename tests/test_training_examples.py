@@ -84,7 +84,7 @@ def test_texts_of_a_batch_share_a_place_and_differ_in_the_object():
         seen |= set(pairs)
     assert (None, None) not in seen
     assert {place for _, place in seen} == {None, *scenes.PLACES}
-    assert {obj for obj, _ in seen} == {None, *latents.TAUGHT}
+    assert {None} < {obj for obj, _ in seen} <= {None, *latents.TAUGHT}
 
 
 @pytest.fixture
