@@ -116,8 +116,11 @@ def test_the_process_ends_where_nothing_is_asked_of_it_and_begins_again():
     shop.build(job(made, Telling("float32", 1)))
     first = process_of(shop)
     first.wait(20)
-    assert shop.build(job(made, Telling("float32", 1)))
-    assert process_of(shop).pid != first.pid
+    with pytest.raises(RuntimeError, match="first line"):
+        shop.build(job(made, Failing("float32", 1)))
+    second = process_of(shop)
+    assert second.pid != first.pid
+    second.wait(20)  # after a failure too
     shop.close()
     assert shop._process is None
 

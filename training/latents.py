@@ -92,7 +92,7 @@ def drawn(index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     cv2.setNumThreads(1)
     made, rng = _sampled(index)
     sketch = scenes.sketch(made, 1 - rng.random() ** 2, rng)  # most are rather rough
-    alpha = sketch.object()[..., 3]
+    alpha = sketch.clean_object()[..., 3]
     cells = (cv2.resize(alpha, (SIDE, SIDE), interpolation=cv2.INTER_AREA) > 0).astype(np.uint8)
     cover = cv2.dilate(cells, np.ones((3, 3), np.uint8))
     return np.stack([sketch.asked(), sketch.drawing]), np.asarray(cover, np.uint8)

@@ -27,8 +27,6 @@ GRID = np.mgrid[:SIDE, :SIDE].astype(np.float32)  # y and x of every pixel
 
 Palette = NDArray[np.uint8]  # (colours + 1, 4), the last is empty
 Labels = NDArray[np.uint8]  # (h, w), indices of a palette
-
-
 Field = Float[np.ndarray, "h w 2"]  # where a moved picture's pixels were before: how far to the right, how far down
 
 
@@ -42,9 +40,9 @@ class Sketch:
 
     def asked(self) -> Rgb8:
         """The clean picture that the drawing asks for."""
-        return over(self.object(), background(self.told))
+        return over(self.clean_object(), background(self.told))
 
-    def object(self) -> objects.Rgba8:
+    def clean_object(self) -> objects.Rgba8:
         """The clean object where the drawing has it, as large and as slanted, on an empty layer.
 
         Were it where the scene had it before, a network could only guess how far off the drawing is; and the answer of

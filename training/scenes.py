@@ -2,7 +2,7 @@
 
 from training import objects, places
 from training.compose import Layout, Scene, canonical, draw, sample
-from training.roughen import Sketch, roughen, roughened, sketch
+from training.roughen import roughen, roughened, sketch
 from training.scenecaptions import caption, unheard, words
 
 OBJECTS = {name: thing.phrases for name, thing in objects.THINGS.items()}
@@ -13,7 +13,6 @@ __all__ = [
     "PLACES",
     "Layout",
     "Scene",
-    "Sketch",
     "canonical",
     "caption",
     "draw",

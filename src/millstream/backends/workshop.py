@@ -30,7 +30,7 @@ from millstream.backends.plain import Parts, Signature, plain
 from millstream.core.graph import Form
 
 IDLE = 60.0  # seconds without work after which the process ends: it holds half a gigabyte
-NICE = 5  # the show comes first; at 19 a build took twice as long beside it, and held it up no less
+NICE = 5  # the show comes first; at 19 a build took twice as long beside it, and held it up hardly less
 JOB, ENGINE = "job", "engine"
 
 
@@ -63,13 +63,14 @@ class Workshop:
     def build(self, job: Job) -> bytes:
         """Make the job's engine there. Raises RuntimeError with the reason where it cannot be made."""
         with self._lock, TemporaryDirectory(prefix="millstream-") as folder:
-            self._end.cancel()
             torch.save(job, Path(folder) / JOB)  # weights as they are, to be mapped and not read
-            if reason := self._ask(folder):
-                raise RuntimeError(reason)
+            self._end.cancel()
+            reason = self._ask(folder)
             self._end = Timer(self._idle, self.close)
             self._end.daemon = True
             self._end.start()
+            if reason:
+                raise RuntimeError(reason)
             return (Path(folder) / ENGINE).read_bytes()
 
     def close(self) -> None:
