@@ -191,3 +191,19 @@ def test_who_joins_after_an_encoder_has_failed_gets_pictures() -> None:
             assert len(links) == 0
 
     run(work)
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_it_ends_however_near_a_new_picture_the_end_comes(turns: int) -> None:
+    async def work() -> None:
+        with ThreadPoolExecutor(1) as pool:
+            fan = Fan("jpeg", pool, lambda size: None)
+            fan.join(Outbox(), None)  # one that has missed a picture: it waits with a limit
+            await asyncio.sleep(0.01)
+            fan.put(shown(0))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await asyncio.wait_for(fan.close(), 5)
+            assert fan.failed
+
+    run(work)

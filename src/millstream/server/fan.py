@@ -5,6 +5,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
@@ -167,10 +168,9 @@ class Fan:
     async def _wait(self) -> None:
         """Wait for a new result, or for the time to send the last one again to who missed it."""
         patience = PATIENCE if any(outbox.missed for outbox in self.outboxes) else None
-        try:
-            await asyncio.wait_for(self._changed.wait(), patience)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):  # wait_for can lose a cancellation, before Python 3.12
+            async with asyncio.timeout(patience):
+                await self._changed.wait()
 
     async def _send(self, shown: Shown) -> None:
         now = monotonic()
