@@ -31,6 +31,10 @@ def job(made, backend=BACKEND, networks=None, played=()):
     return Job(backend, networks or Networks(), form, Signature.of(inputs), played)
 
 
+def loaded(engine, made):
+    return BACKEND.load(engine, Signature.of(made[1]), pytest.fail)  # it is the whole of it
+
+
 def process_of(shop):
     return psutil.Process(shop._process.pid)
 
@@ -72,7 +76,7 @@ def test_an_engine_is_built_in_another_process_from_the_weights_and_inputs_given
     with torch.no_grad():
         networks.parts[0].weight.mul_(0.5)
     engine = own.build(job(made, networks=networks))
-    run = BACKEND.load(engine, Signature.of(made[1]))
+    run = loaded(engine, made)
     assert_equal_to_the_graph(run, networks, *made)
     played = [(torch.ones(3), torch.ones(2)), (torch.full((4,), 0.25),)]
     pid, grad, training, sums = eval(own.build(job(made, Telling("float32", 1), played=played)))
@@ -85,7 +89,7 @@ def test_a_compiler_that_ends_its_process_is_said_and_the_next_engine_is_built(o
     for _ in range(2):
         with pytest.raises(RuntimeError, match="the compiler ended by itself, exit status 7"):
             own.build(job(made, Ending("float32", 1)))
-    assert_equal_to_the_graph(BACKEND.load(own.build(job(made)), Signature.of(made[1])), Networks(), *made)
+    assert_equal_to_the_graph(loaded(own.build(job(made)), made), Networks(), *made)
 
 
 def test_where_the_process_was_killed_between_two_jobs_another_begins(own):
@@ -98,9 +102,8 @@ def test_where_the_process_was_killed_between_two_jobs_another_begins(own):
 
 def test_what_a_compiler_prints_is_no_answer(own, capfd):
     made = case()
-    assert_equal_to_the_graph(
-        BACKEND.load(own.build(job(made, Talking("float32", 1))), Signature.of(made[1])), Networks(), *made
-    )
+    run = loaded(own.build(job(made, Talking("float32", 1))), made)
+    assert_equal_to_the_graph(run, Networks(), *made)
     captured = capfd.readouterr()
     assert "a line" in captured.err and "another line" in captured.err
     assert not captured.out

@@ -31,6 +31,7 @@ class Captured:
     def __init__(self, compute: Compute, signature: Signature) -> None:
         """Record. Raises ModelError where the card cannot, and never runs anything else in its place."""
         self._signature = signature
+        self._compute = compute  # its kernels are what the graph calls
         self._inputs = signature.zeros()
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.device(signature.device), chosen_convolutions():

@@ -20,7 +20,7 @@ KINDS: dict[str, type[CudaGraph] | type[Inductor] | type[OpenVino]] = {
     "inductor": Inductor,
     "openvino": OpenVino,
 }
-# By kind of device; on others, eager. On a card inductor's library crashed where it was tried (H100, torch 2.11).
+# By kind of device; on others, eager. On a card inductor is faster (H200, sd-turbo: 1.5 times) but takes over a minute.
 FASTEST = {"cuda": "cudagraph", "cpu": "openvino"}
 
 Run = Callable[[Inputs], Outputs]
@@ -51,8 +51,8 @@ class Compiler(Protocol):
         """
         ...
 
-    def load(self, engine: bytes, signature: Signature) -> Run:
-        """Give the callable of an engine. Takes a second at most."""
+    def load(self, engine: bytes, signature: Signature, plain: Callable[[], Plain]) -> Run:
+        """Give the callable of an engine; `plain` gives its graph, for an engine that is not the whole of it."""
         ...
 
     def identity(self, device: torch.device) -> str:

@@ -1,4 +1,9 @@
-"""PyTorch's inductor, compiled ahead of time: the tick as one library of generated kernels."""
+"""PyTorch's inductor: the tick as generated kernels.
+
+On a CPU they are compiled ahead of time, into one library. On a card that crashed while it was built (H100, torch 2.11;
+not understood), so there `torch.compile` compiles the tick, it is recorded as a CUDA graph, and what is kept of it is
+the compiler's cache: a start from it traces the tick again, and generates nothing.
+"""
 
 import io
 import os
@@ -6,7 +11,6 @@ import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -14,8 +18,9 @@ from torch import Tensor
 from millstream.backends.captured import Captured
 from millstream.backends.plain import Plain, Signature, own_precision
 from millstream.core.graph import Inputs, Outputs
+from millstream.errors import ModelError
 
-COMPILERS = ("g++", "clang++", "cl")
+COMPILERS = {"cpu": ("CXX", "g++", "clang++", "cl"), "cuda": ("CC", "gcc", "clang", "cl")}  # a variable that names one
 
 
 @dataclass(frozen=True)
@@ -35,32 +40,32 @@ class Inductor:
     @staticmethod
     def missing(device: torch.device, dtype: torch.dtype) -> str | None:
         """Say what it lacks here, and the cure; None where it can run."""
-        if device.type not in ("cpu", "cuda"):
+        if device.type not in COMPILERS:
             return f"is not for {device.type}; use --backend eager"
         if device.type == "cuda" and not find_spec("triton"):
             return "needs Triton; pip install triton, or use --backend eager"
-        if device.type == "cuda" and not toolkit():
-            return "needs CUDA's headers; install the CUDA toolkit and set CUDA_HOME, or use --backend eager"
-        found = any(map(shutil.which, [os.environ.get("CXX", ""), *COMPILERS]))
-        return None if found else "needs a C++ compiler; install g++, or use --backend eager"
+        named, *usual = COMPILERS[device.type]
+        found = any(map(shutil.which, [os.environ.get(named, ""), *usual]))
+        return None if found else f"needs a C compiler; install {usual[0]}, or use --backend eager"
 
     def compile(self, plain: Plain, example: tuple[Tensor, ...], played: Iterable[tuple[Tensor, ...]]) -> bytes:
         """Export, generate, compile."""
+        if example[0].device.type == "cuda":
+            return kernels(plain, example)
         from torch import _inductor  # noqa: PLC0415
 
         package = io.BytesIO()
         _inductor.aoti_compile_and_package(torch.export.export(plain, example), package_path=package)
         return package.getvalue()
 
-    def load(self, engine: bytes, signature: Signature) -> "Library | Captured":
+    def load(self, engine: bytes, signature: Signature, plain: Callable[[], Plain]) -> "Library | Captured":
         """Load what `compile` made; on a card, record it as a CUDA graph."""
+        if signature.device.type == "cuda":
+            with torch.no_grad():
+                return Captured(compiled(plain(), engine), signature)
         from torch import _inductor  # noqa: PLC0415
 
-        if signature.device.type == "cpu":
-            return Library(_inductor.aoti_load_package(io.BytesIO(engine)), signature)
-        # Without the events that keep threads apart, which cannot be recorded: a tick has one caller.
-        library = _inductor.aoti_load_package(io.BytesIO(engine), True, device_index=signature.device.index)
-        return Captured(library, signature)
+        return Library(_inductor.aoti_load_package(io.BytesIO(engine)), signature)
 
     def identity(self, device: torch.device) -> str:
         """Name its version and the processor."""
@@ -80,7 +85,23 @@ class Library:
         return Outputs(*self._compiled(*self._signature.flatten(inputs)))
 
 
-def toolkit() -> bool:
-    """Whether there is a CUDA toolkit where PyTorch looks for one: the library that launches the kernels is C++."""
-    named = any(map(os.environ.get, ("CUDA_HOME", "CUDA_PATH")))
-    return named or shutil.which("nvcc") is not None or Path("/usr/local/cuda").exists()
+def kernels(plain: Plain, example: tuple[Tensor, ...]) -> bytes:
+    """Compile the tick for inputs like these, and give what the compiler kept of it. Raises ModelError for nothing."""
+    from torch.compiler._cache import CacheArtifactManager  # noqa: PLC0415
+
+    with CacheArtifactManager.with_fresh_cache():  # else it gives that of earlier ticks again
+        compiled(plain)(*example)
+        kept = torch.compiler.save_cache_artifacts()
+    if kept is None:
+        raise ModelError("backend inductor: PyTorch's caches are switched off; use --backend cudagraph")
+    return kept[0]
+
+
+def compiled(plain: Plain, kept: bytes = b"") -> Callable[..., tuple[Tensor, ...]]:
+    """The tick as a function that is compiled by its first call, from what was kept where that fits."""
+    if kept:
+        torch.compiler.load_cache_artifacts(kept)
+    # Of earlier forms nothing is called again, for they are recorded; kept, the ninth would be refused.
+    torch._dynamo.eval_frame.reset_code(Plain.forward.__code__)  # type: ignore[attr-defined]
+    made: Callable[..., tuple[Tensor, ...]] = torch.compile(plain, fullgraph=True, dynamic=False)
+    return made

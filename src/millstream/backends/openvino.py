@@ -4,7 +4,7 @@ import io
 import platform
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -83,7 +83,7 @@ class OpenVino:
         openvino.Core().compile_model(model, "CPU", settings).export_model(engine)
         return engine.getvalue()
 
-    def load(self, engine: bytes, signature: Signature) -> "Request":
+    def load(self, engine: bytes, signature: Signature, plain: Callable[[], Plain]) -> "Request":
         """Import what `compile` made."""
         import openvino  # noqa: PLC0415
 

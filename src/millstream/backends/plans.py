@@ -18,7 +18,7 @@ import torch
 
 from millstream.backends.choice import Backend, Compiler, Run
 from millstream.backends.cudagraph import CudaGraph
-from millstream.backends.plain import Signature, Source, plain
+from millstream.backends.plain import Plain, Signature, Source, plain
 from millstream.backends.store import Store, source_hash
 from millstream.backends.workshop import Job, workshop
 from millstream.core.graph import Form, Inputs
@@ -91,9 +91,13 @@ class Plans:
 
     def _load(self, order: "Order") -> Run:
         backend, signature = order.backend, order.signature
+
+        def graph() -> Plain:
+            return plain(self._model.networks(), order.form, signature)
+
         if isinstance(backend, CudaGraph):
             with alone(), torch.no_grad():
-                return backend.record(plain(self._model.networks(), order.form, signature), signature)
+                return backend.record(graph(), signature)
 
         def compile_() -> bytes:
             begun = monotonic()
@@ -110,10 +114,10 @@ class Plans:
                 self._sizes[backend, order.form] = len(engine)
         self._model.keep(self.store)
         try:
-            return backend.load(engine, signature)
+            return backend.load(engine, signature, graph)
         except RuntimeError:  # it is whole, and still no engine of this machine
             self.store.drop(key)
-            return backend.load(self.store.get(key, what, compile_), signature)
+            return backend.load(self.store.get(key, what, compile_), signature, graph)
 
     def _make(self, order: "Order") -> bytes:
         backend, signature = order.backend, order.signature

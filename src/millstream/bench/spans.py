@@ -1,6 +1,6 @@
 """Stretches of a thread's time, and the engine's own parts made to note theirs."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
@@ -109,9 +109,9 @@ class WatchedBackend:
         """Make an engine of the graph."""
         return self.backend.compile(plain, example, played)
 
-    def load(self, engine: bytes, signature: Signature) -> "WatchedRun":
+    def load(self, engine: bytes, signature: Signature, plain: Callable[[], Plain]) -> "WatchedRun":
         """Give the callable of an engine, watched."""
-        return WatchedRun(self.backend.load(engine, signature), self.spans)
+        return WatchedRun(self.backend.load(engine, signature, plain), self.spans)
 
     def identity(self, device: torch.device) -> str:
         """Name its version, and the processor it compiles for."""
@@ -162,7 +162,7 @@ class WatchedRun:
 class ProfiledOpenVino(OpenVino):
     """OpenVINO that counts the time of every node of its graph."""
 
-    def load(self, engine: bytes, signature: Signature) -> "ProfiledRequest":
+    def load(self, engine: bytes, signature: Signature, plain: Callable[[], Plain]) -> "ProfiledRequest":
         """Import what `compile` made."""
         import openvino  # noqa: PLC0415
 
