@@ -1,8 +1,10 @@
 """Plans: built once, bounded, kept on disk under everything they depend on, and honest where they fail."""
 
+import os
 import sys
 import time
 from dataclasses import replace
+from threading import get_native_id
 
 import numpy as np
 import pytest
@@ -13,8 +15,9 @@ from millstream.backends.cudagraph import CudaGraph
 from millstream.backends.inductor import Inductor
 from millstream.backends.openvino import OpenVino
 from millstream.backends.plain import Signature
-from millstream.backends.plans import Order, Plans, describe, engine_key
+from millstream.backends.plans import Order, Plans, describe, engine_key, first_call
 from millstream.backends.store import Store
+from millstream.backends.workshop import NICE
 from millstream.core.graph import Inputs, LaneForm, Outputs, TickGraph
 from millstream.core.rows import Lane
 from millstream.errors import ModelError
@@ -87,6 +90,14 @@ def assert_equal_to_the_graph(run, networks, form, inputs):
     assert expected.pictures is not None and expected.pictures.float().std() > 5
 
 
+class Uncaptured(CudaGraph):
+    """Runs the tick that a card would record."""
+
+    def record(self, plain, signature):
+        assert not torch.is_grad_enabled()
+        return lambda inputs, decodes=True: Outputs(*plain(*signature.flatten(inputs)))
+
+
 def test_a_plan_is_the_graph(store):
     networks, (form, inputs) = Networks(), case(frames=2, mode="full")
     run = Plans(networks, store).prepare(BACKEND, form, lambda: inputs, tuple).result(60)
@@ -98,12 +109,39 @@ def test_a_plan_is_the_graph(store):
     assert torch.equal(run(inputs).latents, run(inputs).latents)
 
 
-class Uncaptured(CudaGraph):
-    """Runs the tick that a card would record."""
+def test_a_tick_in_which_nothing_leaves_is_the_graph_without_its_pictures(store):
+    networks, (form, inputs) = Networks(), case(frames=2, mode="full")
+    run = Plans(networks, store).prepare(BACKEND, form, lambda: inputs, tuple).result(60)
+    made, expected = run(inputs, decodes=False), TickGraph(networks, form)(inputs, decodes=False)
+    assert made.pictures is expected.pictures is None
+    for actual, wanted in zip(made[1:], expected[1:], strict=True):
+        assert torch.allclose(actual, wanted, atol=1e-4)
+    assert_equal_to_the_graph(run, networks, form, inputs)
 
-    def record(self, plain, signature):
-        assert not torch.is_grad_enabled()
-        return lambda inputs: Outputs(*plain(*signature.flatten(inputs)))
+
+@pytest.mark.parametrize(("steps", "calls"), [(1, []), (2, [False])])
+def test_a_first_call_is_made_where_first_ticks_run_beside_others(steps, calls):
+    (lane,), inputs = case()
+    made = []
+    form = (lane._replace(layout=replace(lane.layout, stages=steps)),)
+    first_call(lambda given, decodes=True: made.append(decodes), Order(BACKEND, form, Signature.of(inputs), ()))
+    assert made == calls
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
+def test_what_is_built_after_the_first_gives_way_to_the_show(store):
+    plans, seen = Plans(Networks(), store), []
+
+    class Watched(Uncaptured):
+        def record(self, plain, signature):
+            seen.append(os.getpriority(os.PRIO_PROCESS, get_native_id()))
+            return super().record(plain, signature)
+
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    for frames in (1, 2, 3):
+        plans.prepare(Watched("float32"), *lazily(*case(frames=frames))).result(60)
+    assert seen == [usual, max(usual, NICE), max(usual, NICE)]
+    assert os.getpriority(os.PRIO_PROCESS, get_native_id()) == usual
 
 
 def test_what_is_recorded_is_the_graph_and_leaves_nothing_on_disk(store):

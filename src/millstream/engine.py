@@ -14,7 +14,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from millstream.backends import calibration
-from millstream.backends.choice import EAGER, Run, choose
+from millstream.backends.choice import EAGER, choose
+from millstream.backends.plain import Run
 from millstream.backends.plans import Plans
 from millstream.backends.store import Store
 from millstream.copies import Entrance, entrance, fetch
@@ -240,20 +241,6 @@ class Engine:
         building = self.prepare(session)
         return session.config.backend if building is None or building.done() else EAGER
 
-    def rehearse(self, session: Session) -> None:
-        """Send grey pictures through a session that is not in use, and let go of them.
-
-        What cannot run says so here, and what a first call costs is paid. Raises what `tick` raises.
-        """
-        width, height = session.size
-        grey = np.full((height, width, 3), 128, np.uint8)
-        session.claim()
-        try:
-            for _ in range(session.layout.stages):
-                self.tick({session: [Frame(i, grey) for i in range(session.layout.frames)]})
-        finally:
-            session.release()
-
     @torch.inference_mode()
     def tick(self, entering: Mapping[Session, Sequence[Frame]]) -> dict[Session, list[Frame]]:
         """Take in at most `frame_buffer` frames per session (none is a bubble), and give what comes out of each.
@@ -279,7 +266,7 @@ class Engine:
         form, inputs = admit(lanes, groups), _inputs(sessions)
         # Until something is built, the graph as it is, with nothing in it that is not needed.
         plan = built or Plan(form, TickGraph(self.model, form))
-        outputs = plan.run(inputs)
+        outputs = plan.run(inputs, any(lane.leaving for lane in form))
         leaving = advance(lanes, outputs)
         return [_finish(*each) for each in zip(leaving, _pictures(outputs, leaving, plan.form), strict=True)]
 

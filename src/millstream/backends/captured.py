@@ -37,8 +37,8 @@ class Captured:
         with torch.cuda.device(signature.device), chosen_convolutions():
             self._outputs = self._record(compute)
 
-    def __call__(self, inputs: Inputs) -> Outputs:
-        """Compute one tick."""
+    def __call__(self, inputs: Inputs, decodes: bool = True) -> Outputs:
+        """Compute one tick, whole."""
         load(self._inputs, self._signature.flatten(inputs))
         self._graph.replay()
         return Outputs(*self._outputs)

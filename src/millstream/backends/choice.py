@@ -10,8 +10,7 @@ from torch import Tensor
 from millstream.backends.cudagraph import CudaGraph
 from millstream.backends.inductor import Inductor
 from millstream.backends.openvino import OpenVino
-from millstream.backends.plain import Plain, Signature, own_precision
-from millstream.core.graph import Inputs, Outputs
+from millstream.backends.plain import Plain, Run, Signature, own_precision
 from millstream.errors import ModelError
 
 EAGER = "eager"
@@ -22,8 +21,6 @@ KINDS: dict[str, type[CudaGraph] | type[Inductor] | type[OpenVino]] = {
 }
 # By kind of device; on others, eager. On a card inductor is faster (H200, sd-turbo: 1.5 times) but takes over a minute.
 FASTEST = {"cuda": "cudagraph", "cpu": "openvino"}
-
-Run = Callable[[Inputs], Outputs]
 
 
 class Compiler(Protocol):

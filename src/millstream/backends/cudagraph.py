@@ -1,13 +1,11 @@
 """The eager tick as a CUDA graph: the same kernels and the same numbers, without the host between them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from millstream.backends.captured import Captured
-from millstream.backends.plain import Plain, Signature, own_precision
-from millstream.core.graph import Inputs, Outputs
+from millstream.backends.plain import Plain, Run, Signature, own_precision
 
 
 @dataclass(frozen=True)
@@ -27,6 +25,6 @@ class CudaGraph:
         """Say what it lacks here, and the cure; None where it can run."""
         return None if device.type == "cuda" else "is for CUDA; leave --backend out, or use --backend eager"
 
-    def record(self, plain: Plain, signature: Signature) -> Callable[[Inputs], Outputs]:
+    def record(self, plain: Plain, signature: Signature) -> Run:
         """Record the tick. Raises ModelError where the card cannot."""
         return Captured(plain, signature)

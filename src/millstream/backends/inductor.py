@@ -80,8 +80,8 @@ class Library:
         self._compiled = compiled
         self._signature = signature
 
-    def __call__(self, inputs: Inputs) -> Outputs:
-        """Compute one tick."""
+    def __call__(self, inputs: Inputs, decodes: bool = True) -> Outputs:
+        """Compute one tick, whole."""
         return Outputs(*self._compiled(*self._signature.flatten(inputs)))
 
 

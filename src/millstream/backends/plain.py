@@ -45,6 +45,14 @@ class Source(Protocol):
         ...
 
 
+class Run(Protocol):
+    """A tick that is ready to run."""
+
+    def __call__(self, inputs: Inputs, decodes: bool = True) -> Outputs:
+        """Compute it. Where not `decodes`, nothing leaves, and what can be left out for it is."""
+        ...
+
+
 @dataclass(frozen=True)
 class Signature:
     """How the inputs of a form lie as plain tensors: their structure, shapes and types, the order of their

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -10,17 +11,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from importlib.metadata import version
-from threading import Lock
+from threading import Lock, get_native_id
 from time import monotonic
 from typing import TypeAlias
 
 import torch
 
-from millstream.backends.choice import Backend, Compiler, Run
+from millstream.backends.choice import Backend, Compiler
 from millstream.backends.cudagraph import CudaGraph
-from millstream.backends.plain import Plain, Signature, Source, plain
+from millstream.backends.plain import Plain, Run, Signature, Source, plain
 from millstream.backends.store import Store, source_hash
-from millstream.backends.workshop import Job, workshop
+from millstream.backends.workshop import NICE, Job, workshop
 from millstream.core.graph import Form, Inputs
 from millstream.errors import MillstreamError, ModelError
 
@@ -80,7 +81,10 @@ class Plans:
 
     def _build(self, order: "Order") -> Run:
         try:
-            return self._load(order)
+            run = self._load(order)
+            first_call(run, order)
+            give_way()
+            return run
         except MillstreamError:
             raise
         except Exception as error:  # compilers fail in many ways, and the cure is the same
@@ -130,6 +134,17 @@ class Plans:
             return job.build()
 
 
+def give_way() -> None:
+    """Let this thread have what the show leaves of the processor, on Linux, where a thread has a priority of its own.
+
+    Loading an engine takes a core for a quarter of a second, and a tick on two cores then takes twice as long. Threads
+    that a back end begins inherit the priority; so the first load has the usual one, for OpenVINO goes on computing in
+    the threads of that.
+    """
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, get_native_id(), max(NICE, os.getpriority(os.PRIO_PROCESS, 0)))
+
+
 @contextmanager
 def alone() -> Iterator[None]:
     """Build nothing else in this process meanwhile, and give the interpreter to the show as soon as it asks.
@@ -154,6 +169,16 @@ class Order:
     form: Form
     signature: Signature
     played: Iterable[Inputs]
+
+
+@torch.no_grad()
+def first_call(run: Run, order: Order) -> None:
+    """Call it over zeros, for a first call is slow, where a session's first ticks run beside those of another.
+
+    One of a single step takes over with its first tick: there the call would cost the show more than it spares it.
+    """
+    if any(lane.layout.stages > 1 for lane in order.form):
+        run(order.signature.unflatten(order.signature.zeros()), decodes=False)
 
 
 def engine_key(model: Source, compiler: Compiler, order: Order) -> str:

@@ -126,7 +126,8 @@ class Store:
         head = json.dumps(asdict(Head.of(what, engine))).encode()
         part = self.folder / f"{key}.part"  # the lock is held, so nobody else writes it
         try:
-            part.write_bytes(head + b"\n" + engine)
+            with part.open("wb") as file:
+                file.writelines((head, b"\n", engine))  # joined, they would be copied while no other thread can run
             part.replace(self._path(key))
             self._trim(key)
         except OSError as error:

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from millstream.backends.choice import Backend, Compiler, Run
+from millstream.backends.choice import Backend, Compiler
 from millstream.backends.cudagraph import CudaGraph
 from millstream.backends.openvino import OpenVino, Request
-from millstream.backends.plain import Plain, Signature
+from millstream.backends.plain import Plain, Run, Signature
 from millstream.core.graph import Inputs, Outputs
 from millstream.core.rows import Conditioning
 from millstream.models import Model
@@ -145,10 +145,10 @@ class WatchedRun:
     run: Run
     spans: Spans
 
-    def __call__(self, inputs: Inputs) -> Outputs:
+    def __call__(self, inputs: Inputs, decodes: bool = True) -> Outputs:
         """Compute one tick."""
         with self.spans.of(TICK):
-            return self.run(inputs)
+            return self.run(inputs, decodes)
 
     def shares(self) -> dict[str, float]:
         """The part that each network has in the ticks so far; empty where the back end cannot tell."""
@@ -164,9 +164,7 @@ class ProfiledOpenVino(OpenVino):
 
     def load(self, engine: bytes, signature: Signature, plain: Callable[[], Plain]) -> "ProfiledRequest":
         """Import what `compile` made."""
-        import openvino  # noqa: PLC0415
-
-        return ProfiledRequest(openvino.Core().import_model(engine, "CPU", self._settings()), signature)
+        return ProfiledRequest(self._loaded(engine), signature)
 
     def _settings(self) -> dict[str, Any]:
         return super()._settings() | {"PERF_COUNT": True}
@@ -177,7 +175,8 @@ class ProfiledRequest(Request):
 
     def profile(self) -> dict[str, float]:
         """Seconds a run of the networks' nodes, the mean over all runs."""
-        return by_network((node.node_name, node.real_time.total_seconds()) for node in self._request.profiling_info)
+        nodes = [*self._tick.profiling_info, *self._decoder.profiling_info]
+        return by_network((node.node_name, node.real_time.total_seconds()) for node in nodes)
 
 
 def by_network(nodes: Iterable[tuple[str, float]]) -> dict[str, float]:

@@ -90,12 +90,12 @@ class TickGraph:
     networks: Networks
     form: Form
 
-    def __call__(self, inputs: Inputs) -> Outputs:
-        """Compute; nothing that is passed in changes."""
+    def __call__(self, inputs: Inputs, decodes: bool = True) -> Outputs:
+        """Compute; nothing that is passed in changes. Where it `decodes`, the pictures that leave are made."""
         rows = self._enter(join(inputs.lanes), inputs.entering)
         output = self._call(rows, inputs.attention)
         f, x_next, reference = self._step(rows, output)
-        return Outputs(self._leave(f), f, x_next, reference)
+        return Outputs(self._leave(f) if decodes else None, f, x_next, reference)
 
     @property
     def _rows(self) -> list[int]:

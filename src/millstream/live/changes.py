@@ -83,7 +83,6 @@ class Changes:
             self._catch_up(session, answer)
             wait_for_tick(engine, session, answer)
             if not answer.cancelled():
-                engine.rehearse(session)
                 self._hand_on(Track(engine, session), answer)
         except Exception as error:
             refuse(answer, error)

@@ -9,9 +9,10 @@ present one then shows. So the present one is first made late enough, one group 
 3. the next session's first picture is newer than all that were shown: it is shown, and the present session is closed.
 
 So no two shown groups are further apart than two groups of the longer kind; in the stretch, which has the long gaps, a
-turn costs the present session's tick alone, in the overlap, which costs both ticks, there are no gaps; and the overlap
-begins behind a turn that was shown. Where the next lag is the shorter, the first picture jumps ahead and what is then
-in flight in the present session is let go of.
+turn costs the present session's tick alone, in the overlap, which costs both ticks (on OpenVINO the next session's
+without its decoder, while nothing leaves it), there are no gaps; and the overlap begins behind a turn that was shown.
+Where the next lag is the shorter, the first picture jumps ahead and what is then in flight in the present session is
+let go of.
 
 Where the source is slower than the sessions, nothing is in flight between two of its frames: then nothing has to be
 held back, and what is held back is shown at once. In a session of one step nothing ever is: there the source is slower
