@@ -1,7 +1,8 @@
 """OpenVINO on a CPU: the tick as a static graph, in bfloat16 where the processor multiplies it, or in integers.
 
-The graph is cut before the decoder, for in a tick in which nothing leaves that is a third to a half of the work: when a
-session takes over from another, its first ticks run beside those of the one that is shown.
+The graph is cut before the decoder, a quarter of the work of the embedded model's tick at one step and less at more: in
+a tick in which nothing leaves it need not run, and when a session takes over from another, its first ticks are of that
+kind and run beside those of the one that is shown.
 """
 
 import io
