@@ -74,6 +74,7 @@ class Room:
     build: float = 0.0  # seconds that a change takes, unless `released` is set before
     released: asyncio.Event = field(default_factory=asyncio.Event)
     change: asyncio.Task[None] | None = None
+    newer: asyncio.Event = field(default_factory=asyncio.Event)  # set once another takes the place of this change
     coming: dict[str, dict[str, Any]] = field(default_factory=dict)  # what the change under way brings
 
     @property
@@ -289,8 +290,9 @@ class Echo:
         if not await self.accepts(socket, message, room, changes):
             return
         if room.change is not None:
-            room.change.cancel()
-        room.coming = changes
+            room.newer.set()
+            await asyncio.wait([room.change])  # it is answered, also where it was just built
+        room.coming, room.newer = changes, asyncio.Event()
         room.change = asyncio.create_task(self.build(socket, message, room, changes))
 
     async def build(
@@ -299,10 +301,11 @@ class Echo:
         for other in room.sockets:
             own = {"id": message["id"]} if other is socket else {}
             await say(other, "building", **own, what=", ".join(name for part in changes.values() for name in part))
-        try:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(room.released.wait(), room.build)
-        except asyncio.CancelledError:
+        ends = [asyncio.create_task(event.wait()) for event in (room.released, room.newer)]
+        await asyncio.wait(ends, timeout=room.build, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
+        if room.newer.is_set():
             with suppress(WebSocketDisconnect, RuntimeError):
                 await say(socket, "error", id=message["id"], message="a newer change has taken the place of this one")
             return

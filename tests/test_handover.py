@@ -181,6 +181,40 @@ def test_a_stalled_source_shows_the_next_session_at_once():
     assert [(frame.id, frame.version) for _, frame in play.shown] == [(0, 2)]
 
 
+@pytest.mark.parametrize("new", [(1, 1), (3, 2), (4, 1)])
+def test_what_fails_is_found_before_it_takes_over_though_the_source_is_silent(new):
+    broken = Engine(toy.ToyModel("broken", gain=float("nan")))
+    play = Play((2, 1))
+    play.turn()
+    play.drain()
+    play.answer = Future()
+    play.show.begin(track(broken, NEW, *new, version=2), play.answer)
+    assert play.turn(enters=False) == []
+    with pytest.raises(ModelError, match="NaN"):
+        play.answer.result(0)
+    play.turn()
+    play.drain()
+    assert play.ids == [0, 1]
+    play.check(2, new[0])
+
+
+@pytest.mark.parametrize("new", [(1, 1), (3, 2), (4, 1)])
+@pytest.mark.parametrize("config", [{}, {"cross_frame": True}, {"guidance": "one-time-negative"}, {"input": "text"}])
+def test_a_rehearsal_leaves_nothing_behind(new, config):
+    """What comes behind grey pictures that were let go of is what comes of a session that never saw them."""
+    pictures = []
+    for rehearsed in (True, False):
+        fresh = track(ENGINE, NEW, *new, **config)
+        if rehearsed:
+            fresh.rehearse()
+        made = [output for i in range(6) for output in fresh.send(i, toy.frame(i))]
+        while fresh.feed.busy:
+            made += fresh.push()
+        pictures.append([(output.turn, output.frame.id, output.frame.pixels.tobytes()) for output in made])
+    assert len(pictures[0]) == 6
+    assert pictures[0] == pictures[1]
+
+
 def test_a_frame_that_is_sent_again_shows_the_next_session():
     play = Play((2, 1))
     play.turn()

@@ -40,7 +40,7 @@ def show_until(stream, accept, number=0):
 
 @pytest.mark.parametrize("change", [{"steps": 4}, {"steps": 1}, {"frame_buffer": 3}, {"guidance": "self-negative"}])
 def test_the_show_goes_on_over_a_change(stream, change):
-    show_until(stream, lambda frame: frame.id == 2)
+    show_until(stream, lambda frame: frame.id >= 2)
     changed = stream.change(**change)
     shown = show_until(stream, lambda frame: frame.version > 1, number=3)
     assert changed.result(LIMIT).model_dump() == stream.config.model_dump()
@@ -65,7 +65,7 @@ def test_one_step_becomes_more_and_each_picture_that_is_waited_for_comes():
 
 
 def test_pictures_behind_a_change_are_those_of_the_new_stream(stream):
-    show_until(stream, lambda frame: frame.id == 2)
+    show_until(stream, lambda frame: frame.id >= 2)
     changed = stream.change(steps=4)
     last = show_until(stream, lambda frame: frame.version > 1, number=3)[-1]
     changed.result(LIMIT)
@@ -108,18 +108,18 @@ def test_what_the_schema_refuses_is_refused_at_once(stream):
 
 
 def test_what_goes_wrong_later_is_raised_by_the_future_and_the_show_goes_on(stream):
-    show_until(stream, lambda frame: frame.id == 2)
+    show_until(stream, lambda frame: frame.id >= 2)
     with pytest.raises(ModelError, match="NaN"):
         stream.change(model=toy.ToyModel("broken", gain=float("nan"))).result(LIMIT)
     with pytest.raises(ModelError, match="no such"):
         stream.change(model="/nowhere/at/all").result(LIMIT)
-    assert show_until(stream, lambda frame: frame.id == 6, number=3)[-1].version == 1
+    assert show_until(stream, lambda frame: frame.id >= 6, number=3)[-1].version == 1
     assert stream.config.steps == 2
 
 
 def test_steps_change_with_their_indices_or_not_at_all(stream):
     stream.update(t_index=(0, 20))
-    show_until(stream, lambda frame: frame.id == 2)
+    show_until(stream, lambda frame: frame.id >= 2)
     with pytest.raises(BadInputError, match="strength"):
         stream.change(steps=3, params={"t_index": (0, 20, 40), "strength": 7})
     with pytest.raises(BadInputError, match="multiples"):

@@ -16,7 +16,8 @@ let go of.
 
 Where the source is slower than the sessions, nothing is in flight between two of its frames: then nothing has to be
 held back, and what is held back is shown at once. In a session of one step nothing ever is: there the source is slower
-if no frame waits when a turn has ended (`holds`, `release`). Where it has stalled, the sessions change places at once.
+if no frame waits when a turn has ended (`holds`, `release`). Where it is silent, the sessions change places at once,
+behind a rehearsal: the next session cannot be told from one that fails before anything has gone through it.
 
 Order is that of the turns in which frames entered: a stalled source sends one frame, and so one id, again and again.
 """
@@ -26,6 +27,8 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import NamedTuple
+
+import numpy as np
 
 from millstream.engine import Engine, Session
 from millstream.feed import Feed
@@ -49,6 +52,7 @@ class Track:
         self.feed = Feed(engine, session)
         session.waits = False  # pictures at once, eager, until the back end is ready
         self.turns: deque[int] = deque()  # those of the frames that have not come out
+        self.untried = True
 
     @property
     def lag(self) -> int:
@@ -67,8 +71,18 @@ class Track:
             frame = fit_frame(frame, self.session.size)
         if self.feed.skips(frame):
             return self.push()
+        self.untried = False
         self.turns.append(turn)
         return self._marked(self.feed.take(frame))
+
+    def rehearse(self) -> None:
+        """Send grey pictures through, before any frame, and let go of them. Raises what a tick raises."""
+        self.untried = False
+        width, height = self.session.size
+        grey = Frame(0, np.full((height, width, 3), 128, np.uint8))
+        for _ in range(self.lag + self.session.layout.frames):
+            self.feed.take(grey)
+        self.session.lane.clear()
 
     def push(self) -> list[Output]:
         """Let a bubble, or an incomplete group, enter where there is anything to bring on."""
@@ -204,6 +218,8 @@ class Show:
         if self._coming is None or not self._overlap:
             return []
         try:
+            if frame is None and self._coming.untried:
+                self._coming.rehearse()
             return self._step(self._coming, frame, alone)
         except Exception as error:
             self._abandon()

@@ -107,10 +107,10 @@ class Live:
         """Show another session, of any engine, as soon as it can take over without a break.
 
         `params` are changed with it: both take effect, or neither. `open_` is called with all parameters in a thread of
-        its own, and may load a model there. Its session's tick is built and tried there too; then it takes over between
-        two ticks. The future is the session, once its first picture is out or, where the source has stalled, in its
-        place. It raises what `open_`, the building or the first ticks raise, and then all goes on as it was. A newer
-        change cancels one that is under way, and brings that one's parameters too. Parameters that change in the
+        its own, and may load a model there. Its session's tick is built there too; then it takes over between two
+        ticks. The future is the session, once its first picture is out or, where the source is silent, grey ones have
+        gone through. It raises what `open_`, the building or the first ticks raise, and then all goes on as it was. A
+        newer change cancels one that is under way, and brings that one's parameters too. Parameters that change in the
         meantime reach it, and its version is above all before. The future's callbacks must be quick: the worker calls
         them.
         """
