@@ -4,9 +4,14 @@ import os
 from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import drawn
 from training import objects
+
+# That a machine has other work is no fault.
+settings.register_profile("millstream", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("millstream")
 
 _cache = TemporaryDirectory(prefix="millstream-cache-", ignore_cleanup_errors=True)
 os.environ["MILLSTREAM_BACKEND"] = "eager"

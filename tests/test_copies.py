@@ -41,13 +41,14 @@ def test_a_buffer_is_filled_again_only_when_the_card_has_read_it():
 
 def test_on_a_processor_nothing_is_copied():
     tensors = [torch.ones(3), torch.zeros(2, dtype=torch.uint8)]
-    assert [each.data_ptr() for each in fetch(tensors)] == [each.data_ptr() for each in tensors]
+    assert [each.data_ptr() for each in fetch(tensors)()] == [each.data_ptr() for each in tensors]
 
 
 @needs_card
 def test_what_leaves_a_card_is_pageable_and_complete():
     made = [torch.arange(5, device="cuda"), torch.tensor(True, device="cuda")]
-    got = fetch(made)
-    made[0].zero_()
+    wait = fetch(made)
+    made[0].zero_()  # the card does one after the other
+    got = wait()
     assert got[0].tolist() == [0, 1, 2, 3, 4] and bool(got[1])
     assert not any(each.is_pinned() for each in got)

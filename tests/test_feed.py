@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millstream.engine import Engine
-from millstream.errors import MillstreamError
+from millstream.errors import MillstreamError, ModelError
 from millstream.feed import Echoes, Feed, offline
 from millstream.frame import Frame
 from millstream.models import load_model
 from millstream.params import ModelConfig, Params, StreamConfig
-from tests import tiny
+from tests import tiny, toy
 
 SIZE = {"width": 32, "height": 32}
 
@@ -21,8 +21,8 @@ def engine():
     return Engine(load_model(ModelConfig(name=str(tiny.small()))))
 
 
-def feed(engine, params=None, **config):
-    return Feed(engine, engine.open(StreamConfig(**SIZE, **config), params or Params()))
+def feed(engine, params=None, late=False, **config):
+    return Feed(engine, engine.open(StreamConfig(**SIZE, **config), params or Params()), late)
 
 
 def picture(seed):
@@ -43,6 +43,42 @@ def test_frames_come_out_as_soon_as_their_stages_allow(engine):
     assert [len(stream.take(Frame(i, picture(i)))) for i in range(5)] == [0, 0, 1, 1, 1]
     assert len(list(stream.drain())) == 2
     assert not stream.busy
+
+
+@pytest.mark.parametrize("frame_buffer", [1, 2])
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("count", [0, 1, 2, 7])
+@pytest.mark.parametrize("filters", [False, True])
+def test_a_late_feed_gives_the_same_frames(engine, steps, frame_buffer, count, filters):
+    source = [Frame(i, picture(i // 3), i / 10) for i in range(count)]
+    params = Params(similarity_filter=filters, seed=1)
+    streams = [feed(engine, params, late, steps=steps, frame_buffer=frame_buffer) for late in (False, True)]
+    at_once, late = ([(o.id, o.time, o.pixels.tobytes()) for o in offline(stream, source)] for stream in streams)
+    assert at_once == late and len(late) == count
+    assert not any(stream.busy for stream in streams)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_late_feed_has_begun_the_next_tick_when_it_gives_a_frame(engine, steps):
+    stream, begun, begin = feed(engine, late=True, steps=steps), [], engine.begin
+    engine.begin = lambda entering: (begun.append(entering), begin(entering))[1]
+    try:
+        given = [len(stream.take(Frame(i, picture(i)))) for i in range(5)]
+        assert given == [0] * steps + [1] * (5 - steps)
+        assert len(begun) == 5
+        assert len(list(stream.drain())) == steps
+        assert len(begun) == 5 + steps - 1  # the last tick of all is waited for, and none begun behind it
+    finally:
+        del engine.begin
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_late_feed_raises_what_a_tick_raised(late):
+    engine = Engine(toy.ToyModel("broken", gain=float("nan")))
+    session = engine.open(StreamConfig(width=toy.SIDE, height=toy.SIDE, steps=2, backend="eager"), Params())
+    with pytest.raises(ModelError, match="NaN"):
+        list(offline(Feed(engine, session, late), [toy.frame(i) for i in range(6)]))
+    assert not Feed(engine, session).busy
 
 
 @pytest.mark.parametrize("steps", [1, 3])

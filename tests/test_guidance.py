@@ -32,7 +32,7 @@ LEVELS = (700, 520, 330, 150)
 numbers = st.floats(-5, 5)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300, derandomize=True, database=None)
 @given(
     gamma=st.floats(0, 50),
     delta=st.floats(0, 10),
@@ -51,7 +51,7 @@ def test_weights_are_the_papers_form(gamma: float, delta: float, a: float, value
         assert float(g_c * clean + g_r * reference + g_x * x) == pytest.approx(expected, rel=1e-9, abs=1e-6)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=200, derandomize=True, database=None)
 @given(gamma=st.floats(0, 50), delta=st.floats(0, 10), a=st.floats(0.05, 0.999), x=numbers, c=numbers, n=numbers)
 def test_full_guidance_is_classifier_free(gamma: float, delta: float, a: float, x: float, c: float, n: float) -> None:
     """eps_neg + gamma*(eps_c - eps_neg), whatever delta says."""

@@ -73,7 +73,7 @@ class Play:
             assert np.abs(frame.pixels.astype(int) - expected).max() <= 1
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(STEPS, BUFFER, STEPS, BUFFER, st.integers(0, 3))
 def test_a_source_that_never_waits(n_old, m_old, n_new, m_new, phase):
     """No two groups are further apart than two of the longer; where the next session is no shorter, nothing is lost."""
@@ -100,7 +100,7 @@ def test_a_source_that_never_waits(n_old, m_old, n_new, m_new, phase):
         assert not missing
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(STEPS, STEPS, st.integers(0, 3))
 def test_no_wait_is_longer_than_two_ticks_of_one_or_one_of_each(n_old, n_new, phase):
     """A turn that nothing is shown of costs the present session's tick alone, and so does the one behind it."""
@@ -134,7 +134,7 @@ def test_the_session_that_goes_does_not_tick_in_the_turn_that_shows_the_next(n_o
     assert play.shown[-1][1].version == 2
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(STEPS, BUFFER, STEPS, BUFFER, st.lists(st.sampled_from("fb"), max_size=40), st.integers(0, 40), st.booleans())
 def test_any_source(n_old, m_old, n_new, m_new, source, begin, drains):
     """Frames and bubbles in any order, the change at any turn: in order, nothing twice; the hand-over ends."""

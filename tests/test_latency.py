@@ -100,7 +100,7 @@ def test_it_goes_back_up_when_the_load_has_gone():
         assert least <= keeper.at <= most
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     constant=st.floats(0, 0.05),
     row=st.floats(0.0005, 0.2),

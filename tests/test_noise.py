@@ -20,7 +20,7 @@ def correlation(u: Tensor, v: Tensor) -> float:
     return float(torch.corrcoef(torch.stack([u.flatten().double(), v.flatten().double()]))[0, 1])
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@settings(max_examples=100, derandomize=True, database=None)
 @given(seed=seeds, stages=st.integers(1, 6), more=st.integers(1, 4))
 def test_noise_of_a_stage_does_not_depend_on_how_many_follow(seed: int, stages: int, more: int) -> None:
     few, many = stage_noise(seed, stages, SMALL), stage_noise(seed, stages + more, SMALL)
@@ -53,7 +53,7 @@ def test_the_global_generator_is_neither_used_nor_moved() -> None:
     assert all(map(torch.equal, first, (stage_noise(7, 2, SMALL), frame_noise(7, 1, 1, SMALL))))
 
 
-@settings(max_examples=50, deadline=None, derandomize=True, database=None)
+@settings(max_examples=50, derandomize=True, database=None)
 @given(seed=seeds, order=st.permutations([(frame, stage) for frame in range(4) for stage in range(3)]))
 def test_own_noise_is_the_same_in_any_order_of_asking(seed: int, order: list[tuple[int, int]]) -> None:
     asked = {place: frame_noise(seed, *place, SMALL) for place in order}

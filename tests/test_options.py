@@ -6,7 +6,7 @@ from typing import Annotated, Any, get_args
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -70,7 +70,6 @@ def any_values(schema: type[BaseModel]) -> st.SearchStrategy[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("section", SCHEMAS)
-@settings(deadline=None)  # the first draw imports much
 @given(data=st.data())
 def test_valid_values_come_back_from_the_options(section: str, data: st.DataObject) -> None:
     schema = SCHEMAS[section]

@@ -98,19 +98,19 @@ def test_defaults_are_valid() -> None:
         assert check(model, model().model_dump()) == model()
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300, derandomize=True, database=None)
 @given(text=texts, weight=weights)
 def test_a_weighted_prompt_is_read_back(text: str, weight: float) -> None:
     assert Params(prompt=f"{text}::{weight!r}").prompt == (WeightedPrompt(text=text, weight=weight),)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300, derandomize=True, database=None)
 @given(texts.filter(lambda text: "::" not in text))
 def test_a_plain_prompt_is_taken_as_it_is(text: str) -> None:
     assert Params(prompt=text).prompt == (WeightedPrompt(text=text),)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=200, derandomize=True, database=None)
 @given(st.lists(st.tuples(texts, weights), min_size=1, max_size=MAX_PROMPTS))
 def test_a_blend_is_read_back_in_every_form(items: list[tuple[str, float]]) -> None:
     blend = tuple(WeightedPrompt(text=text, weight=weight) for text, weight in items)

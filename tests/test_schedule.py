@@ -69,7 +69,7 @@ def test_trailing_levels_are_diffusers_timesteps_at_full_strength(rule: Rule, st
     assert levels_from_strength(steps, 1.0, rule) == scheduler.timesteps.tolist()
 
 
-@settings(max_examples=1000, deadline=None, derandomize=True, database=None)
+@settings(max_examples=1000, derandomize=True, database=None)
 @given(
     steps=st.integers(1, 50),
     strength=st.floats(0, 1),
@@ -83,7 +83,7 @@ def test_levels_are_as_many_as_steps_in_range_and_fall(steps: int, strength: flo
     assert all(later < earlier for earlier, later in pairwise(chosen))
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300, derandomize=True, database=None)
 @given(steps=st.integers(1, 50), low=st.floats(0, 1), high=st.floats(0, 1), rule=st.sampled_from(RULES))
 def test_more_strength_never_begins_at_less_noise(steps: int, low: float, high: float, rule: Rule) -> None:
     low, high = sorted((low, high))

@@ -114,7 +114,6 @@ def together(streams: list[Stream], actions: list[str]) -> None:
 
 @settings(
     max_examples=150,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

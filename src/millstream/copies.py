@@ -1,6 +1,6 @@
-"""Pictures to the device and back: on a card through pinned memory, and the host waits once a tick, at its end."""
+"""Pictures to the device and back: on a card through pinned memory, and the host waits when it wants a picture."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle
 
 import numpy as np
@@ -47,13 +47,21 @@ def entrance(shape: tuple[int, int, int, int], device: torch.device) -> Entrance
     return (PinnedEntrance if device.type == "cuda" else Entrance)(shape, device)
 
 
-def fetch(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Give tensors of one device to the host; on a card all of them with one wait."""
+def fetch(tensors: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
+    """Begin to bring tensors of one device to the host, and give what waits for all of them, once.
+
+    What is computed on a card from here on may overwrite them.
+    """
     device = tensors[0].device
     if device.type != "cuda":
-        return [tensor.cpu() for tensor in tensors]
+        here = [tensor.cpu() for tensor in tensors]
+        return lambda: here
     pinned = [tensor.to("cpu", non_blocking=True) for tensor in tensors]  # torch pins what it copies to without waiting
     done = torch.cuda.Event()  # type: ignore[no-untyped-call]
     done.record(torch.cuda.current_stream(device))
-    done.synchronize()
-    return [tensor.clone() for tensor in pinned]  # pinned memory is scarce, and pictures are kept
+
+    def wait() -> list[Tensor]:
+        done.synchronize()
+        return [tensor.clone() for tensor in pinned]  # pinned memory is scarce, and pictures are kept
+
+    return wait

@@ -1,6 +1,6 @@
 """Sessions on one device: each tick is one encoder, one denoiser and one decoder call for all that agree."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import astuple, replace
 from functools import lru_cache
@@ -214,6 +214,11 @@ class Engine:
         self.plans = Plans(model, store, limit=free_bytes(model.device) / 4)
         self._turns = Turns()
 
+    @property
+    def asynchronous(self) -> bool:
+        """Whether its device computes while the host goes on."""
+        return self.model.device.type == "cuda"
+
     def open(self, config: StreamConfig, params: Params, version: int = 1, indices: int | None = None) -> Session:
         """Open a session, whose parameters have this version. See `Session` for `indices`.
 
@@ -241,34 +246,46 @@ class Engine:
         building = self.prepare(session)
         return session.config.backend if building is None or building.done() else EAGER
 
-    @torch.inference_mode()
     def tick(self, entering: Mapping[Session, Sequence[Frame]]) -> dict[Session, list[Frame]]:
         """Take in at most `frame_buffer` frames per session (none is a bubble), and give what comes out of each.
 
+        See `begin`.
+        """
+        return self.begin(entering)()
+
+    @torch.inference_mode()
+    def begin(self, entering: Mapping[Session, Sequence[Frame]]) -> Callable[[], dict[Session, list[Frame]]]:
+        """Begin a tick: take in at most `frame_buffer` frames per session (none is a bubble).
+
+        What it gives waits, when called, for what comes out of each. On a card the next tick may be begun before, so
+        that the card computes on while the host does the rest; elsewhere the tick is done here.
+
         Sessions of one picture size and back end share the encoder, denoiser and decoder calls; others follow in their
         own. Pixels must have the session's size. Where every session `waits`, the first tick of a form takes as long
-        as its back end builds. Raises ModelError when that fails, or when the model's numbers are no picture.
+        as its back end builds. Raises ModelError when that fails; what waits raises it when the model's numbers are no
+        picture.
         """
-        done: dict[Session, list[Frame]] = {}
+        begun: list[tuple[list[Session], Callable[[], list[list[Frame]]]]] = []
         for sessions in _agreeing(entering):
             built = self._wait_for_plan(sessions)  # before its turn: a build takes long, and others go on
             with self._turns:
                 for session in sessions:
                     session.settle()
                 groups = [session.take(entering[session]) for session in sessions]
-                done |= zip(sessions, self._tick(sessions, groups, built), strict=True)
-        return done
+                begun.append((sessions, self._begin(sessions, groups, built)))
+        return lambda: {each: frames for sessions, wait in begun for each, frames in zip(sessions, wait(), strict=True)}
 
-    def _tick(
+    def _begin(
         self, sessions: Sequence[Session], groups: Sequence[Group[Frame] | None], built: Plan | None
-    ) -> list[list[Frame]]:
+    ) -> Callable[[], list[list[Frame]]]:
         lanes = [session.lane for session in sessions]
         form, inputs = admit(lanes, groups), _inputs(sessions)
         # Until something is built, the graph as it is, with nothing in it that is not needed.
         plan = built or Plan(form, TickGraph(self.model, form))
         outputs = plan.run(inputs, any(lane.leaving for lane in form))
         leaving = advance(lanes, outputs)
-        return [_finish(*each) for each in zip(leaving, _pictures(outputs, leaving, plan.form), strict=True)]
+        pictures = _pictures(outputs, leaving, plan.form)
+        return lambda: [_finish(*each) for each in zip(leaving, pictures(), strict=True)]
 
     def _wait_for_plan(self, sessions: Sequence[Session]) -> Plan | None:
         """What is built for these sessions, or None until it is. Waits for it where all of them wait."""
@@ -343,16 +360,20 @@ def _pixels(frame: Frame, session: Session) -> UInt8[np.ndarray, "h w 3"]:
 
 def _pictures(
     outputs: Outputs, leaving: Sequence[Leaving[Frame] | None], form: Form
-) -> list[UInt8[np.ndarray, "frames h w 3"]]:
-    """The pictures that each lane decoded; none where nothing leaves. Here the tick waits for the device, and once."""
+) -> Callable[[], list[UInt8[np.ndarray, "frames h w 3"]]]:
+    """What waits for the pictures that each lane decoded; for none where nothing leaves."""
     latents = [each.latents for each in leaving if each is not None]
     if outputs.pictures is None or not latents:
-        return [np.empty(0, np.uint8)] * len(form)
-    pictures, finite = fetch([outputs.pictures, torch.isfinite(torch.cat(latents)).all()])
+        return lambda: [np.empty(0, np.uint8)] * len(form)
+    fetched = fetch([outputs.pictures, torch.isfinite(torch.cat(latents)).all()])
+    ends = np.cumsum([lane.leaving for lane in form])[:-1]
+    return lambda: np.split(_finite(*fetched()), ends)
+
+
+def _finite(pictures: Tensor, finite: Tensor) -> UInt8[np.ndarray, "frames h w 3"]:
     if not finite:
         raise ModelError("the model gave numbers that are no picture (NaN): run it with --dtype float32")
-    ends = np.cumsum([lane.leaving for lane in form])
-    return np.split(pictures.numpy(), ends[:-1])
+    return pictures.numpy()
 
 
 def _finish(leaving: Leaving[Frame] | None, pictures: UInt8[np.ndarray, "frames h w 3"]) -> list[Frame]:

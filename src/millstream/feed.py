@@ -1,6 +1,6 @@
 """Frames of one session into groups and ticks, past the similarity filter."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 
@@ -15,8 +15,11 @@ class Feed:
     A session has one feed at a time, until it is closed; a second one raises MillstreamError.
     """
 
-    def __init__(self, engine: Engine, session: Session) -> None:
+    def __init__(self, engine: Engine, session: Session, late: bool = False) -> None:
+        """`late`: a tick gives what came out of the one before, so that a card has the next to compute meanwhile."""
         session.claim()
+        self._late = late
+        self._begun: Callable[[], dict[Session, list[Frame]]] | None = None
         self._engine = engine
         self._session = session
         self._waiting: list[Frame] = []
@@ -32,7 +35,7 @@ class Feed:
     @property
     def busy(self) -> bool:
         """Whether any frame has been taken in and has not come out."""
-        return self.incomplete or self._session.busy
+        return self.incomplete or self._session.busy or self._begun is not None
 
     def skips(self, frame: Frame) -> bool:
         """Whether the filter holds this frame back. A change of parameters lets the next frame through."""
@@ -54,7 +57,13 @@ class Feed:
     def tick(self) -> list[Frame]:
         """One tick with what waits: a group, an incomplete one, or a bubble. Gives what came out."""
         entering, self._waiting = self._waiting, []
-        return self._engine.tick({self._session: entering})[self._session]
+        if not self._late:
+            return self._engine.tick({self._session: entering})[self._session]
+        before, self._begun = self._begun, self._next(entering)
+        return before()[self._session] if before else []
+
+    def _next(self, entering: list[Frame]) -> Callable[[], dict[Session, list[Frame]]] | None:
+        return self._engine.begin({self._session: entering}) if entering or self._session.busy else None
 
     def close(self) -> None:
         """Give the session free; frames still in flight are let go of."""

@@ -117,12 +117,13 @@ class Stream:
     def run(self, source: Source | str | Path | Iterable[Pixels]) -> Iterator[Frame]:
         """Send a whole source through: as many frames come out as went in, in order. Reading runs beside the engine.
 
-        `source` is a path, `demo`, or any iterable of arrays. Parameters may be changed between two frames.
+        `source` is a path, `demo`, or any iterable of arrays. Parameters may be changed between two frames; on a card
+        the next tick has begun by then, and they reach the one behind it.
         """
         opened = source if isinstance(source, Source) else open_source(source)
         try:
             with ahead(fit_frame(frame, self._session.size) for frame in opened) as frames:
-                yield from offline(Feed(self._engine, self._session), frames)
+                yield from offline(self._feed(), frames)
         finally:
             opened.close()
 
@@ -165,7 +166,10 @@ class Stream:
         self.close()
 
     def _generate(self, ids: Iterable[int]) -> Iterator[Frame]:
-        yield from offline(Feed(self._engine, self._session), (Frame(i, NO_PIXELS) for i in ids))
+        yield from offline(self._feed(), (Frame(i, NO_PIXELS) for i in ids))
+
+    def _feed(self) -> Feed:
+        return Feed(self._engine, self._session, late=self._engine.asynchronous)
 
     def _running(self) -> Live:
         with self._starting:  # a source and a sink may ask at the same moment, each in a thread of its own

@@ -135,7 +135,7 @@ def _reading(setup: Setup, case: Case, name: str) -> Batch:
     def process(_: Pixels) -> None:
         frames = setup.moving(READ)
         with ahead(frames) if name == WITH else nullcontext(frames) as read:
-            _run(offline(Feed(engine, session), read))
+            _run(offline(Feed(engine, session, late=engine.asynchronous), read))
 
     return Batch(name, process, READ)
 
@@ -145,7 +145,7 @@ def _still(setup: Setup, name: str) -> Batch:
     engine, session = systems.opened(setup.case(STEPS, setup.fastest, {"similarity_filter": name == WITH}))
 
     def process(pixels: Pixels) -> None:
-        _run(offline(Feed(engine, session), (Frame(i, pixels) for i in range(STILL))))
+        _run(offline(Feed(engine, session, late=engine.asynchronous), (Frame(i, pixels) for i in range(STILL))))
 
     return Batch(name, process, STILL)
 

@@ -36,7 +36,7 @@ def with_gains(raced: Sequence[Row], label: str) -> list[Row]:
 
 def _system(setup: Setup, rows: int) -> Batch:
     engine, session = systems.opened(setup.case(1, setup.fastest, frame_buffer=rows))
-    feed, ids = Feed(engine, session), count()
+    feed, ids = Feed(engine, session, late=engine.asynchronous), count()
 
     def process(pixels: Pixels) -> None:
         for _ in range(rows):

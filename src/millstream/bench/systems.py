@@ -62,13 +62,13 @@ def recast(model: Model, kind: type[M], **more: Any) -> M:
 
 
 def millstream(case: Case, name: str = "", changes: Iterator[Mapping[str, Any]] | None = None) -> Local:
-    """The engine as a stream drives it: one tick a frame, its picture `steps - 1` ticks later.
+    """The engine as a stream drives it: one tick a frame, its picture `steps - 1` ticks later; on a card one more.
 
     `changes` are of parameters, one before every frame. What the back end builds is built here, outside every
     measurement; raises ModelError where it cannot be.
     """
     engine, session = opened(case)
-    feed, ids = Feed(engine, session), count()
+    feed, ids = Feed(engine, session, late=engine.asynchronous), count()
 
     def process(pixels: Pixels) -> Pixels | None:
         if changes is not None:
@@ -76,7 +76,7 @@ def millstream(case: Case, name: str = "", changes: Iterator[Mapping[str, Any]] 
         finished = feed.take(Frame(next(ids), pixels))
         return finished[0].pixels if finished else None
 
-    return Local(name or case.label, process, delay=case.config.steps - 1)
+    return Local(name or case.label, process, delay=case.config.steps - 1 + engine.asynchronous)
 
 
 def opened(case: Case) -> tuple[Engine, Session]:

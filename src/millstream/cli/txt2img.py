@@ -54,7 +54,7 @@ def txt2img(options: Namespace) -> int:
 
     engine = Engine(load(settings.model))
     session = engine.open(settings.config, settings.params)
-    pictures = offline(Feed(engine, session), _seeds(session, options.count))
+    pictures = offline(Feed(engine, session, late=engine.asynchronous), _seeds(session, options.count))
     written = pipeline.write(pictures, _slides(session.config, options.count), options.output)
     done = follow(written, options.count)
     return report(options, settings, session.config, done)
