@@ -1,10 +1,8 @@
 """Plans: built once, bounded, kept on disk under everything they depend on, and honest where they fail."""
 
-import os
 import sys
 import time
 from dataclasses import replace
-from threading import get_native_id
 
 import numpy as np
 import pytest
@@ -17,7 +15,6 @@ from millstream.backends.openvino import OpenVino
 from millstream.backends.plain import Signature
 from millstream.backends.plans import Order, Plans, describe, engine_key, first_call
 from millstream.backends.store import Store
-from millstream.backends.workshop import NICE
 from millstream.core.graph import Inputs, LaneForm, Outputs, TickGraph
 from millstream.core.rows import Lane
 from millstream.errors import ModelError
@@ -126,22 +123,6 @@ def test_a_first_call_is_made_where_first_ticks_run_beside_others(steps, calls):
     form = (lane._replace(layout=replace(lane.layout, stages=steps)),)
     first_call(lambda given, decodes=True: made.append(decodes), Order(BACKEND, form, Signature.of(inputs), ()))
     assert made == calls
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
-def test_what_is_built_after_the_first_gives_way_to_the_show(store):
-    plans, seen = Plans(Networks(), store), []
-
-    class Watched(Uncaptured):
-        def record(self, plain, signature):
-            seen.append(os.getpriority(os.PRIO_PROCESS, get_native_id()))
-            return super().record(plain, signature)
-
-    usual = os.getpriority(os.PRIO_PROCESS, 0)
-    for frames in (1, 2, 3):
-        plans.prepare(Watched("float32"), *lazily(*case(frames=frames))).result(60)
-    assert seen == [usual, max(usual, NICE), max(usual, NICE)]
-    assert os.getpriority(os.PRIO_PROCESS, get_native_id()) == usual
 
 
 def test_what_is_recorded_is_the_graph_and_leaves_nothing_on_disk(store):

@@ -5,12 +5,15 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from threading import Thread
+from functools import cache
+from threading import Event, Thread
 
 import psutil
 import pytest
 import torch
 
+from millstream.backends import gentle
+from millstream.backends import workshop as shop
 from millstream.backends.openvino import OpenVino
 from millstream.backends.plain import Signature
 from millstream.backends.plans import Plans
@@ -141,6 +144,39 @@ def test_jobs_of_several_threads_get_their_own_engines(own):
     for thread in threads:
         thread.join()
     assert found == {number: [float(number)] for number in range(6)}
+
+
+@dataclass(frozen=True)
+class Waiting(OpenVino):
+    """A compiler that takes long where it gives way, and says how it ran."""
+
+    seconds: float = 0.0
+
+    def compile(self, plain, example, played):
+        idle = os.sched_getscheduler(0) == os.SCHED_IDLE
+        time.sleep(self.seconds if idle else 0)
+        return b"idle" if idle else b"usual"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no such class")
+def test_beside_a_show_an_engine_is_built_with_what_that_leaves_and_as_usual_where_that_takes_too_long(monkeypatch):
+    monkeypatch.setattr(gentle, "_showing", Event())
+    monkeypatch.setattr(shop, "workshop", cache(lambda patience=None: Workshop(idle=60, patience=patience)))
+    quick, slow = job(case(), Waiting("float32", 1)), job(case(), Waiting("float32", 1, 60.0))
+    try:
+        assert shop.build(slow) == b"usual"
+        gentle.begin()
+        assert shop.build(quick) == b"idle"
+        monkeypatch.setattr(shop.workshop(shop.PATIENCE), "_patience", 0.5)
+        assert shop.build(slow) == b"usual"
+        assert shop.workshop(shop.PATIENCE)._process is None
+        monkeypatch.setattr(shop.workshop(shop.PATIENCE), "_patience", 60)
+        assert shop.build(quick) == b"idle"  # another process has begun
+        with pytest.raises(RuntimeError, match=r"^first line second line$"):
+            shop.build(job(case(), Failing("float32", 1)))
+    finally:
+        for patience in ((), (shop.PATIENCE,)):
+            shop.workshop(*patience).close()
 
 
 ASKER = """

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 from torch.utils import _pytree as pytree
 
-from millstream.backends import int8
+from millstream.backends import gentle, int8
 from millstream.backends.plain import Plain, Signature
 from millstream.core.graph import Inputs, Outputs
 from millstream.errors import ModelError
@@ -116,7 +116,9 @@ class OpenVino:
         core, settings, whole = openvino.Core(), self._settings(), np.frombuffer(engine, np.uint8)
         end = HEAD + int.from_bytes(engine[:HEAD])
         memory = whole[HEAD:end].copy(), whole[end:].copy()
-        tick, decoder = (core.import_model(openvino.Tensor(part, True), "CPU", settings) for part in memory)
+        tick, decoder = gentle.aside(
+            lambda: [core.import_model(openvino.Tensor(part, True), "CPU", settings) for part in memory]
+        )
         return Loaded(tick, decoder, memory)
 
     def _settings(self) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -11,17 +10,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from importlib.metadata import version
-from threading import Lock, get_native_id
+from threading import Lock
 from time import monotonic
 from typing import TypeAlias
 
 import torch
 
+from millstream.backends import gentle
 from millstream.backends.choice import Backend, Compiler
 from millstream.backends.cudagraph import CudaGraph
 from millstream.backends.plain import Plain, Run, Signature, Source, plain
 from millstream.backends.store import Store, source_hash
-from millstream.backends.workshop import NICE, Job, workshop
+from millstream.backends.workshop import Job, build
 from millstream.core.graph import Form, Inputs
 from millstream.errors import MillstreamError, ModelError
 
@@ -83,7 +83,7 @@ class Plans:
         try:
             run = self._load(order)
             first_call(run, order)
-            give_way()
+            gentle.begin()
             return run
         except MillstreamError:
             raise
@@ -129,20 +129,9 @@ class Plans:
         played = [tuple(signature.flatten(inputs)) for inputs in order.played] if backend.measures else []
         job = Job(backend, self._model.networks(), order.form, signature, played)
         if signature.device.type == "cpu":
-            return workshop().build(job)
+            return build(job)
         with alone():  # a second process would hold a second context and its weights on the card
             return job.build()
-
-
-def give_way() -> None:
-    """Let this thread have what the show leaves of the processor, on Linux, where a thread has a priority of its own.
-
-    Loading an engine takes a core for a quarter of a second, and a tick on two cores then takes twice as long. Threads
-    that a back end begins inherit the priority; so the first load has the usual one, for OpenVINO goes on computing in
-    the threads of that.
-    """
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, get_native_id(), max(NICE, os.getpriority(os.PRIO_PROCESS, 0)))
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 A compiler holds Python's interpreter for a tenth of a second at a time, and a tick beside it needs the interpreter some
 fifty times. In another process it cannot be in the way, and a compiler that crashes takes no show with it.
 
-`python -m millstream.backends.workshop` is that process. From each line that it reads it takes a folder, builds the job
-that lies in it, and answers with a line: the reason why it could not, or nothing.
+`python -m millstream.backends.workshop` is that process; with `gentle` it takes what the show leaves. From each line
+that it reads it takes a folder, builds the job that lies in it, and answers with a line: the reason why it could not,
+or nothing.
 """
 
 import os
@@ -19,18 +20,21 @@ from functools import cache
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
-from threading import Lock, Timer
+from threading import Event, Lock, Timer
 from typing import IO
 
 import torch
 from torch import Tensor
 
+from millstream.backends import gentle
 from millstream.backends.choice import Compiler
 from millstream.backends.plain import Parts, Signature, plain
 from millstream.core.graph import Form
 
 IDLE = 60.0  # seconds without work after which the process ends: it holds half a gigabyte
-NICE = 5  # the show comes first; at 19 a build took twice as long beside it, and held it up hardly less
+PATIENCE = 120.0  # seconds that a build may take of what the show leaves, which is a few, or half a minute in integers
+NICE = 5  # also of the first, beside a show that is eager still
+GENTLE = "gentle"
 JOB, ENGINE = "job", "engine"
 
 
@@ -54,14 +58,15 @@ class Job:
 class Workshop:
     """The process, which begins with the first job. Jobs wait for each other."""
 
-    def __init__(self, idle: float = IDLE) -> None:
-        self._idle = idle
+    def __init__(self, idle: float = IDLE, patience: float | None = None) -> None:
+        """With `patience` it gives way to the show, and a job that takes more seconds ends with TimeoutError."""
+        self._idle, self._patience = idle, patience
         self._lock = Lock()
         self._process: subprocess.Popen[str] | None = None
         self._end = Timer(0, self.close)
 
     def build(self, job: Job) -> bytes:
-        """Make the job's engine there. Raises RuntimeError with the reason where it cannot be made."""
+        """Make the job's engine there. Raises RuntimeError with the reason where it cannot be made, TimeoutError."""
         with self._lock, TemporaryDirectory(prefix="millstream-") as folder:
             torch.save(job, Path(folder) / JOB)  # weights as they are, to be mapped and not read
             self._end.cancel()
@@ -82,31 +87,57 @@ class Workshop:
 
     def _ask(self, folder: str) -> str:
         if self._process is None or self._process.poll() is not None:
-            self._process = start()
-        asked, answers = self._process.stdin, self._process.stdout
-        assert asked is not None and answers is not None
-        try:
-            print(folder, file=asked, flush=True)
-            answer = answers.readline()
-        except BrokenPipeError:
-            answer = ""
+            self._process = start([] if self._patience is None else [GENTLE])
+        answer, starved = self._answer(self._process, folder)
         if not answer:
             code, self._process = self._process.wait(), None
+            if starved:
+                raise TimeoutError
             return f"the compiler ended by itself, exit status {code}"
         return answer.strip()
 
+    def _answer(self, process: "subprocess.Popen[str]", folder: str) -> tuple[str, bool]:
+        """The line that it answers, empty where it ends instead; and whether it was ended, for it took too long."""
+        asked, answers = process.stdin, process.stdout
+        assert asked is not None and answers is not None
+        starved = Event()
+
+        def give_up() -> None:
+            starved.set()
+            process.kill()
+
+        end = Timer(self._patience or 0, give_up)
+        end.daemon = True
+        if self._patience is not None:
+            end.start()
+        try:
+            print(folder, file=asked, flush=True)
+            return answers.readline(), starved.is_set()
+        except BrokenPipeError:
+            return "", starved.is_set()
+        finally:
+            end.cancel()
+
 
 @cache
-def workshop() -> Workshop:
-    """That of this process."""
-    return Workshop()
+def workshop(patience: float | None = None) -> Workshop:
+    """That of this process, and the one that gives way."""
+    return Workshop(patience=patience)
 
 
-def start() -> subprocess.Popen[str]:
+def build(job: Job) -> bytes:
+    """Make the job's engine, beside a show with what that leaves. Raises RuntimeError where it cannot be made."""
+    if gentle.asked():
+        with suppress(TimeoutError):
+            return workshop(PATIENCE).build(job)
+    return workshop().build(job)
+
+
+def start(arguments: Sequence[str] = ()) -> subprocess.Popen[str]:
     """Begin the process, which finds modules where this one does."""
     paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     return subprocess.Popen(
-        [sys.executable, "-m", __name__],
+        [sys.executable, "-m", __name__, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         encoding="utf-8",
@@ -144,6 +175,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for the one who asks
     if sys.platform != "win32":
         os.nice(NICE)
+    if GENTLE in sys.argv[1:]:
+        gentle.give_way()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     serve(sys.stdin, answers)
