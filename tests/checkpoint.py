@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -15,6 +16,8 @@ RESNET = {
     "conv_shortcut": "skip_connection",
 }
 UNET = {
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
     "conv_in": "input_blocks.0.0",
@@ -23,6 +26,17 @@ UNET = {
     "mid_block.resnets.0": "middle_block.0",
     "mid_block.attentions.0": "middle_block.1",
     "mid_block.resnets.1": "middle_block.2",
+}
+OPEN_CLIP = {  # SDXL's second text encoder
+    "embeddings.token_embedding": "token_embedding",
+    "embeddings.position_embedding.weight": "positional_embedding",
+    "encoder.layers": "transformer.resblocks",
+    "layer_norm1": "ln_1",
+    "layer_norm2": "ln_2",
+    "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
+    "self_attn.out_proj": "attn.out_proj",
+    "final_layer_norm": "ln_final",
 }
 VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
 
@@ -33,11 +47,31 @@ def write(folder: Path, file: Path, text: bool = True) -> Path:
     vae = load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")
     weights = {f"model.diffusion_model.{unet_name(name, unet)}": value for name, value in unet.items()}
     weights |= {f"first_stage_model.{vae_name(name)}": vae_value(name, value) for name, value in vae.items()}
+    is_xl = (folder / "text_encoder_2").exists()
     if text:
+        place = "conditioner.embedders.0" if is_xl else "cond_stage_model"
         encoder = load_file(folder / "text_encoder" / "model.safetensors")
-        weights |= {f"cond_stage_model.transformer.text_model.{name}": value for name, value in encoder.items()}
-    save_file(weights, file, metadata={"format": "pt"})
+        weights |= {f"{place}.transformer.text_model.{name}": value for name, value in encoder.items()}
+    if text and is_xl:
+        second = open_clip(load_file(folder / "text_encoder_2" / "model.safetensors"))
+        weights |= {f"conditioner.embedders.1.model.{name}": value for name, value in second.items()}
+    save_file({name: value.contiguous() for name, value in weights.items()}, file, metadata={"format": "pt"})
     return file
+
+
+def open_clip(encoder: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Queries, keys and values are one matrix there, and the projection lies the other way round."""
+    found = {"text_projection": encoder.pop("text_projection.weight").T}
+    for name in sorted(encoder):
+        place = name.removeprefix("text_model.")
+        for ours, theirs in OPEN_CLIP.items():
+            place = place.replace(ours, theirs)
+        if ".q_proj." in name:
+            three = [encoder[name.replace(".q_proj.", f".{which}_proj.")] for which in "qkv"]
+            found[place.replace("self_attn.q_proj.", "attn.in_proj_")] = torch.cat(three)
+        elif ".k_proj." not in name and ".v_proj." not in name:
+            found[place] = encoder[name]
+    return found
 
 
 def unet_name(name: str, unet: dict[str, Tensor]) -> str:

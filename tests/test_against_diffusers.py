@@ -26,9 +26,16 @@ def epsilon():
     return folder if folder.exists() else tiny.make("lcm-epsilon", *parts, tiny.LCM)
 
 
-@pytest.fixture(scope="module", params=["sample", "epsilon"])
+def xl():
+    """The same of SDXL's form."""
+    parts = tiny.unet(**tiny.SDXL), tiny.autoencoder_tiny(channels=4, levels=4), tiny.text_encoder(eos_token_id=2)
+    folder = tiny.ROOT / "lcm-xl"
+    return folder if folder.exists() else tiny.make("lcm-xl", *parts, tiny.LCM, second=tiny.text_encoder_2())
+
+
+@pytest.fixture(scope="module", params=["sample", "epsilon", "xl"])
 def folder(request):
-    return {"sample": tiny.small, "epsilon": epsilon}[request.param]()
+    return {"sample": tiny.small, "epsilon": epsilon, "xl": xl}[request.param]()
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +45,8 @@ def model(folder):
 
 @pytest.fixture(scope="module")
 def pipeline(folder):
-    pipe = AutoPipelineForImage2Image.from_pretrained(folder, use_safetensors=True, safety_checker=None)
+    none = {} if folder.name == "lcm-xl" else {"safety_checker": None}
+    pipe = AutoPipelineForImage2Image.from_pretrained(folder, use_safetensors=True, **none)
     pipe.scheduler = LCMScheduler.from_config(pipe.scheduler.config)
     pipe.set_progress_bar_config(disable=True)
     return pipe

@@ -11,6 +11,7 @@ from millstream.errors import ModelError
 from millstream.models import Model, load_model
 from millstream.models.attention import fuse_projections
 from millstream.models.denoiser import UNetDenoiser
+from millstream.models.prompts import added_of
 from millstream.params import ModelConfig, WeightedPrompt
 from tests import tiny
 
@@ -216,17 +217,28 @@ def test_attention_of_another_form_is_refused() -> None:
         UNetDenoiser(unet)
 
 
-@pytest.mark.parametrize(
-    "config", [{"class_embed_type": "timestep"}, {"addition_embed_type": "text_time", "addition_time_embed_dim": 8}]
-)
+@pytest.mark.parametrize("config", [{"class_embed_type": "timestep"}, {"addition_embed_type": "text_image"}])
 def test_inputs_other_than_a_prompt_are_refused(config) -> None:
     unet = tiny.unet(**config, projection_class_embeddings_input_dim=32)
     with pytest.raises(ModelError, match=next(iter(config))):
         UNetDenoiser(unet)
 
 
-def test_a_text_embedding_added_to_the_time_is_no_other_input() -> None:
+def test_a_text_embedding_added_to_the_time_is_computed_ahead() -> None:
     unet = tiny.unet(addition_embed_type="text", addition_embed_type_num_heads=4).requires_grad_(False)
     x, t, prompt = torch.randn(2, 4, 4, 4), torch.tensor([9.0, 500.0]), torch.randn(2, 24, 32)
     expected = unet(x, t, prompt).sample
-    torch.testing.assert_close(UNetDenoiser(unet)(x, t, {"prompt": prompt}), expected, atol=1e-5, rtol=0)
+    cond = {"prompt": prompt, "added": added_of(unet)(prompt, torch.zeros(2, 0), torch.zeros(1, 6))}
+    torch.testing.assert_close(UNetDenoiser(unet)(x, t, cond), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (48, 16)])
+def test_what_is_pooled_and_the_sizes_are_added_as_in_diffusers(size) -> None:
+    unet, model = tiny.unet(**tiny.SDXL).requires_grad_(False), load(tiny.sdxl_turbo())
+    x, t = torch.randn(2, 4, 4, 4), torch.tensor([9.0, 500.0])
+    each = [model.condition((WeightedPrompt(text=text),), 1.0, size) for text in ("a red boat", "a cat")]
+    cond = {name: torch.cat([one[name] for one in each]) for name in each[0]}
+    pooled = torch.cat([model.conditioner.blend((WeightedPrompt(text=text),))[1] for text in ("a red boat", "a cat")])
+    time_ids = torch.tensor([[size[1], size[0], 0, 0, size[1], size[0]]] * 2)
+    expected = unet(x, t, cond["prompt"], added_cond_kwargs={"text_embeds": pooled, "time_ids": time_ids}).sample
+    torch.testing.assert_close(model.denoise(x, t, cond), expected, atol=1e-5, rtol=0)

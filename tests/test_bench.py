@@ -212,7 +212,7 @@ class TestSystems:
         assert worst(piped, looped) > 60
         assert psnr(looped[0], looped[1]) < 40
 
-    @pytest.mark.parametrize("form", [tiny.small, tiny.sd1, tiny.sd_turbo])
+    @pytest.mark.parametrize("form", [tiny.small, tiny.sd1, tiny.sd_turbo, tiny.sdxl_turbo])
     @pytest.mark.parametrize("steps", [1, 2, 4])
     def test_every_system_makes_as_many_unet_calls_as_there_are_steps(self, form: Callable[[], Path], steps: int):
         model = load_model(ModelConfig(name=str(form())))

@@ -1,6 +1,7 @@
 """The paper's tables: complete, side by side, and their ratios right."""
 
 import json
+import sys
 from argparse import Namespace
 from dataclasses import replace
 from itertools import islice
@@ -330,7 +331,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("words", "fault"),
         [
-            (["--random", "sdxl-turbo"], "sd15 or sd-turbo: the engine takes Stable Diffusion 1.x and 2.x alone"),
+            (["--random", "sdxl"], r"give one of sd15, sd-turbo, sdxl-turbo \(got 'sdxl'\)"),
             (["--random", "sd15", "--model", "some"], "not allowed with"),
             (["--source", "no-such-clip.mp4"], "no such file"),
             (["--frames", "0"], "give 1 to 10000"),
@@ -356,6 +357,11 @@ class TestCommand:
     def test_what_was_given_for_another_kind(self, words: list[str], fault: str):
         options = parse(*words)
         with pytest.raises(MillstreamError, match=fault):
+            options.run(options)
+
+    def test_upstream_is_not_asked_for_what_it_does_not_know(self):
+        options = parse("--model", str(tiny.sdxl_turbo()), "paper", "--quick", "--streamdiffusion", sys.executable)
+        with pytest.raises(MillstreamError, match="does not know Stable Diffusion XL"):
             options.run(options)
 
     def test_the_random_forms_are_those_there_are(self):

@@ -22,12 +22,20 @@ VAE = {
 
 
 def shrunk(name: str) -> random_model.Form:
-    return replace(random_model.FORMS[name], unet=tiny.UNET, text=TEXT, vae=VAE)
+    if name == "sdxl-turbo":
+        unet, texts = tiny.UNET | tiny.SDXL, [TEXT, TEXT | {"hidden_size": 40, "projection_dim": 24}]
+    else:
+        unet, texts = tiny.UNET, [TEXT]
+    return replace(random_model.FORMS[name], unet=unet, texts=texts, vae=VAE)
 
 
 @pytest.mark.parametrize(
     ("name", "sizes"),
-    [("sd15", (859_520_964, 123_060_480, 2_445_063)), ("sd-turbo", (865_910_724, 340_387_840, 2_445_063))],
+    [
+        ("sd15", (859_520_964, 2_445_063, 123_060_480)),
+        ("sd-turbo", (865_910_724, 2_445_063, 340_387_840)),
+        ("sdxl-turbo", (2_567_463_684, 2_445_063, 123_060_480, 694_659_840)),
+    ],
 )
 def test_the_networks_have_as_many_weights_as_the_published_ones(name: str, sizes: tuple[int, ...]):
     with torch.device("meta"):
@@ -35,7 +43,7 @@ def test_the_networks_have_as_many_weights_as_the_published_ones(name: str, size
     assert tuple(sum(weight.numel() for weight in network.parameters()) for network in networks) == sizes
 
 
-@pytest.mark.parametrize(("name", "rule"), [("sd15", "lcm"), ("sd-turbo", "turbo")])
+@pytest.mark.parametrize(("name", "rule"), [("sd15", "lcm"), ("sd-turbo", "turbo"), ("sdxl-turbo", "turbo")])
 def test_the_engine_and_diffusers_read_the_folder(name: str, rule: str):
     with random_model.folder(shrunk(name)) as folder:
         model = load_model(ModelConfig(name=str(folder)))

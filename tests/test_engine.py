@@ -168,7 +168,7 @@ def test_a_prompt_is_encoded_once_and_not_per_frame(model):
     engine = Engine(model)
     session = engine.open(StreamConfig(**TINY, steps=2, guidance="full"), Params(prompt="encoded once"))
     calls = []
-    hook = model.conditioner.networks.clip.register_forward_hook(lambda *_: calls.append(1))
+    hook = model.conditioner.networks.reader.register_forward_hook(lambda *_: calls.append(1))
     play(engine, session, frames(5))
     session.update({"seed": 7, "strength": 0.7})
     play(engine, session, frames(5))

@@ -58,6 +58,7 @@ def refused(name: Path | str, match: str, **config: Any) -> None:
         (tiny.sd1, "ode", "epsilon", 4, 8, 16, 32),
         (tiny.sd_turbo, "turbo", "epsilon", 4, 8, 16, 32),
         (tiny.sd2_v, "ode", "v_prediction", 4, 8, 16, 32),
+        (tiny.sdxl_turbo, "turbo", "epsilon", 4, 8, 16, 32),
         (tiny.lcm, "lcm", "epsilon", 4, 8, 16, 32),
         (tiny.small, "lcm", "sample", 6, 4, 8, 32),
     ],
@@ -148,6 +149,22 @@ def test_a_single_file_is_the_model_of_its_folder(tmp_path: Path, text: bool) ->
     assert model.rule == "ode"
     for ours, theirs in zip(outputs(model), outputs(load(tiny.sd1())), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("text", [True, False])
+def test_a_single_file_of_xl_is_the_model_of_its_folder(tmp_path: Path, text: bool) -> None:
+    file = checkpoint.write(tiny.sdxl_turbo(), tmp_path / "model.safetensors", text)
+    model = load(file, base=str(tiny.sdxl_turbo()))
+    assert model.rule == "turbo"
+    for ours, theirs in zip(outputs(model), outputs(load(tiny.sdxl_turbo())), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
+    refused(file, "of another kind", base=str(tiny.sd1()))
+
+
+def test_the_autoencoder_of_xl_is_computed_in_float32_where_the_rest_is_in_float16() -> None:
+    model = load(tiny.sdxl_turbo(), dtype="float16")
+    assert (model.denoiser.unet.dtype, model.codec.vae.dtype) == (torch.float16, torch.float32)
+    assert load(tiny.sd1(), dtype="float16").codec.vae.dtype == torch.float16
 
 
 def test_a_single_file_may_lack_the_autoencoder_that_is_given(tmp_path: Path) -> None:
@@ -287,7 +304,7 @@ def test_weights_that_are_cut_short_or_lack_a_tensor(tmp_path: Path, part: str) 
     refused(folder, part)
 
 
-@pytest.mark.parametrize("kind", ["StableDiffusionXLPipeline", "FluxPipeline", ["my_pipeline", "Mine"], None])
+@pytest.mark.parametrize("kind", ["StableDiffusion3Pipeline", "FluxPipeline", ["my_pipeline", "Mine"], None])
 def test_other_pipelines_are_refused_by_name(tmp_path: Path, kind: Any) -> None:
     folder = copy(tiny.sd1(), tmp_path)
     change_json(folder / "model_index.json", _class_name=kind)

@@ -28,6 +28,7 @@ UNET = [
     "down_blocks.0.downsamplers.0.conv",
     "up_blocks.1.resnets.0.conv_shortcut",
 ]
+XL = "down_blocks.1.attentions.0.transformer_blocks.1.attn1.to_q"
 STYLE = [name for name in UNET if "attn" in name]
 TEXT = [f"encoder.layers.0.{name}" for name in ("self_attn.q_proj", "self_attn.out_proj", "mlp.fc1", "mlp.fc2")]
 RANK = 4
@@ -35,13 +36,13 @@ RANK = 4
 Pairs = dict[tuple[str, str], tuple[Tensor, Tensor]]
 
 
-def load(**config: Any) -> Model:
-    return load_model(ModelConfig(name=str(tiny.sd1()), device="cpu", **config))
+def load(name: Path | None = None, **config: Any) -> Model:
+    return load_model(ModelConfig(name=str(name or tiny.sd1()), device="cpu", **config))
 
 
 def layer(model: Model, part: str, name: str) -> nn.Module:
-    text: nn.Module = model.conditioner.networks.clip
-    return {"unet": model.denoiser.unet, "text_encoder": text}[part].get_submodule(name)
+    texts = zip(("text_encoder", "text_encoder_2"), model.conditioner.networks.reader.children(), strict=False)
+    return {"unet": model.denoiser.unet, **dict(texts)}[part].get_submodule(name)
 
 
 def pairs(unet: list[str], text: list[str], rank: int = RANK, seed: int = 0) -> Pairs:
@@ -55,8 +56,8 @@ def pairs(unet: list[str], text: list[str], rank: int = RANK, seed: int = 0) -> 
     return found
 
 
-def kohya(adapter: Pairs, alphas: dict[tuple[str, str], float]) -> dict[str, Tensor]:
-    prefix = {"unet": "lora_unet_", "text_encoder": "lora_te_text_model_"}
+def kohya(adapter: Pairs, alphas: dict[tuple[str, str], float], te: str = "lora_te_text_model_") -> dict[str, Tensor]:
+    prefix = {"unet": "lora_unet_", "text_encoder": te, "text_encoder_2": "lora_te2_"}
     weights: dict[str, Tensor] = {}
     for (part, name), (down, up) in adapter.items():
         key = prefix[part] + name.replace(".", "_")
@@ -111,6 +112,21 @@ def test_kohya_without_alpha(tmp_path: Path) -> None:
     adapter = pairs(UNET, TEXT, rank=3)
     file = write(tmp_path / "style.safetensors", kohya(adapter, {}))
     assert_fused(load(lora=(file,)), adapter, dict.fromkeys(adapter, 1.0))
+
+
+@pytest.mark.parametrize("write_as", ["kohya", "peft"])
+def test_both_text_encoders_of_xl(tmp_path: Path, write_as: str) -> None:
+    plain, generator, adapter = load(tiny.sdxl_turbo()), torch.Generator().manual_seed(0), {}
+    second = [f"text_model.{name}" for name in TEXT]
+    parts = {"unet": [XL], "text_encoder": TEXT, "text_encoder_2": second}
+    for part, name in [(part, name) for part, names in parts.items() for name in names]:
+        out, width = layer(plain, part, name).weight.shape
+        adapter[part, name] = torch.randn(RANK, width, generator=generator), torch.randn(out, RANK, generator=generator)
+    weights = peft(adapter) if write_as == "peft" else kohya(adapter, {}, te="lora_te1_text_model_")
+    model = load(tiny.sdxl_turbo(), lora=(write(tmp_path / "style.safetensors", weights),))
+    for (part, name), (down, up) in adapter.items():
+        change = layer(model, part, name).weight - layer(plain, part, name).weight
+        torch.testing.assert_close(change, up @ down, atol=2e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("text", [[], TEXT])

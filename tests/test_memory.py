@@ -73,7 +73,7 @@ def test_counting_computes_nothing_and_grows_with_the_tick(monkeypatch):
 def test_the_numbers_of_a_model_are_read_from_its_files():
     folder = tiny.small()
     model = load_model(ModelConfig(name=str(folder)))
-    networks = (model.denoiser.unet, model.codec.vae, model.conditioner.networks.clip)
+    networks = (model.denoiser.unet, model.codec.vae, model.conditioner.networks.reader)
     known = sum(p.numel() for network in networks for p in network.state_dict().values())
     counted = sum(map(memory._numbers, memory._weights(ModelConfig(name=str(folder)))))
     assert abs(counted - known) <= 100  # a buffer of positions is not in the file

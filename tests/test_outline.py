@@ -31,7 +31,7 @@ def both(folder, store, **config):
     return whole, load_model(config, store)
 
 
-@pytest.mark.parametrize("make", [tiny.sd1, tiny.sd_turbo, tiny.sd2_v, tiny.lcm, tiny.small])
+@pytest.mark.parametrize("make", [tiny.sd1, tiny.sd_turbo, tiny.sd2_v, tiny.sdxl_turbo, tiny.lcm, tiny.small])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_kept_model_knows_the_same_and_conditions_to_the_bit(make, dtype, tmp_path):
     whole, kept = both(make(), Store(tmp_path), dtype=dtype)

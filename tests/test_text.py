@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import LatentConsistencyModelPipeline, StableDiffusionPipeline
+from diffusers import LatentConsistencyModelPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import CLIPTokenizer
@@ -30,6 +30,26 @@ def encode_prompt(folder: Path, prompt: str) -> torch.Tensor:
     return pipeline.encode_prompt(prompt, "cpu", 1, do_classifier_free_guidance=False)[0].detach()
 
 
+@pytest.mark.parametrize("prompt", ["", "a cat", "ink, é 漢字🐼"])
+def test_two_encoders_equal_diffusers_encode_prompt(prompt: str) -> None:
+    pipeline = StableDiffusionXLPipeline.from_pretrained(tiny.sdxl_turbo())
+    states, _, pooled, _ = pipeline.encode_prompt(prompt, device="cpu", do_classifier_free_guidance=False)
+    model = load(tiny.sdxl_turbo())
+    torch.testing.assert_close(model.condition(blend(prompt))["prompt"], states.detach(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(model.conditioner.blend(blend(prompt))[1], pooled.detach(), atol=1e-6, rtol=0)
+
+
+def test_what_joins_the_time_embedding_follows_prompt_and_size() -> None:
+    model = load(tiny.sdxl_turbo())
+    native, same, other = (model.condition(blend("a cat"), 1.0, size)["added"] for size in (None, (32, 32), (64, 32)))
+    assert torch.equal(native, same)
+    assert not torch.equal(native, other)
+    assert not torch.equal(native, model.condition(blend("a dog"))["added"])
+    both = model.conditioner.blend(blend("a cat::3", "a dog::1"))[1]
+    cat, dog = (model.conditioner.blend(blend(text))[1] for text in ("a cat", "a dog"))
+    torch.testing.assert_close(both, 0.75 * cat + 0.25 * dog, atol=1e-6, rtol=0)
+
+
 @pytest.fixture(scope="module")
 def model() -> Model:
     return load(tiny.sd1())
@@ -40,7 +60,7 @@ class Calls:
 
     def __init__(self, model: Model) -> None:
         self.count = 0
-        model.conditioner.networks.clip.register_forward_hook(self.add)
+        model.conditioner.networks.reader.register_forward_hook(self.add)
 
     def add(self, *_: object) -> None:
         self.count += 1

@@ -1,8 +1,8 @@
 """Tiny models with random weights, in exact diffusers format: deterministic, and made once per test session.
 
 Each function gives a folder. Weights say nothing; forms are those of the real models: `sd1` of SD 1.5, `sd_turbo` of
-sd-turbo, `sd2_v` of a v model with zero terminal SNR, `lcm` of a distilled UNet with its guidance embedding, `small`
-of a small-latent model with AutoencoderTiny.
+sd-turbo, `sd2_v` of a v model with zero terminal SNR, `sdxl_turbo` of sdxl-turbo, `lcm` of a distilled UNet with its
+guidance embedding, `small` of a small-latent model with AutoencoderTiny.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 _keep = TemporaryDirectory(prefix="millstream-tiny-", ignore_cleanup_errors=True)
 ROOT = Path(_keep.name)
@@ -78,6 +78,14 @@ def sd2_v() -> Path:
 
 
 @cache
+def sdxl_turbo() -> Path:
+    """sdxl-turbo's form: two text encoders, sizes in the time embedding, deeper attention on lower levels."""
+    scheduler = TURBO | {"_class_name": "EulerAncestralDiscreteScheduler"}
+    parts = unet(**SDXL), autoencoder_kl(), text_encoder(eos_token_id=2)
+    return make("sdxl-turbo", *parts, scheduler, second=text_encoder_2())
+
+
+@cache
 def lcm() -> Path:
     """A distilled UNet that takes the guidance scale as an embedding."""
     return make("lcm", unet(time_cond_proj_dim=20), autoencoder_kl(), text_encoder(), LCM)
@@ -99,6 +107,17 @@ def broken() -> Path:
     return make("broken", *parts, text_encoder(max_position_embeddings=24), GENTLE)
 
 
+SDXL = {
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+    "transformer_layers_per_block": (1, 2),
+    "attention_head_dim": [2, 4],
+    "use_linear_projection": True,
+    "cross_attention_dim": 32 + 40,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 8,
+    "projection_class_embeddings_input_dim": 24 + 6 * 8,
+}
 SD2 = {"attention_head_dim": [2, 4], "use_linear_projection": True, "upcast_attention": True}
 
 
@@ -150,6 +169,18 @@ def autoencoder_tiny(channels: int = 4, levels: int = 4, seed: int = 2, **config
 
 
 def text_encoder(seed: int = 3, **config: Any) -> CLIPTextModel:
+    with seeded(seed):
+        return CLIPTextModel(text_config(**config)).eval()
+
+
+def text_encoder_2(seed: int = 4) -> CLIPTextModelWithProjection:
+    """SDXL's second: wider, gelu, its end found as the largest number, and projected to 24."""
+    form = {"hidden_size": 40, "hidden_act": "gelu", "projection_dim": 24, "eos_token_id": 2}
+    with seeded(seed):
+        return CLIPTextModelWithProjection(text_config(**form)).eval()
+
+
+def text_config(**config: Any) -> CLIPTextConfig:
     form = {
         "vocab_size": len(vocabulary()),
         "hidden_size": 32,
@@ -161,8 +192,7 @@ def text_encoder(seed: int = 3, **config: Any) -> CLIPTextModel:
         "eos_token_id": len(vocabulary()) - 1,
         "pad_token_id": 1,
     }
-    with seeded(seed):
-        return CLIPTextModel(CLIPTextConfig(**form | config)).eval()
+    return CLIPTextConfig(**form | config)
 
 
 @cache
@@ -179,13 +209,13 @@ def _byte_letters() -> list[str]:
     return [*map(chr, shown), *(chr(256 + place) for place in range(len(hidden)))]
 
 
-def write_tokenizer(folder: Path, length: int) -> None:
+def write_tokenizer(folder: Path, length: int, pad: str = "<|endoftext|>") -> None:
     """The files SD 1.x ships: vocab.json, merges.txt and their configuration."""
     folder.mkdir(parents=True)
     write_json(folder / "vocab.json", vocabulary())
     (folder / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
     end = "<|endoftext|>"
-    special = {"bos_token": "<|startoftext|>", "eos_token": end, "unk_token": end, "pad_token": end}
+    special = {"bos_token": "<|startoftext|>", "eos_token": end, "unk_token": end, "pad_token": pad}
     write_json(folder / "special_tokens_map.json", special)
     form = {"tokenizer_class": "CLIPTokenizer", "model_max_length": length, "do_lower_case": True}
     write_json(folder / "tokenizer_config.json", special | form)
@@ -198,16 +228,31 @@ def make(
     text_encoder: CLIPTextModel,
     scheduler: dict[str, Any],
     root: Path = ROOT,
+    second: CLIPTextModelWithProjection | None = None,
 ) -> Path:
-    """Write a model in diffusers format under `root`."""
+    """Write a model in diffusers format under `root`; of Stable Diffusion XL where it has a second text encoder."""
     folder = root / name
     unet.save_pretrained(folder / "unet")
     vae.save_pretrained(folder / "vae")
     text_encoder.save_pretrained(folder / "text_encoder")
     write_tokenizer(folder / "tokenizer", text_encoder.config.max_position_embeddings)
     write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
-    write_json(folder / "model_index.json", model_index(type(vae).__name__, scheduler["_class_name"]))
+    index = model_index(type(vae).__name__, scheduler["_class_name"])
+    if second is not None:
+        second.save_pretrained(folder / "text_encoder_2")
+        write_tokenizer(folder / "tokenizer_2", second.config.max_position_embeddings, pad="!")
+        index |= XL_INDEX
+        del index["safety_checker"], index["requires_safety_checker"]
+    write_json(folder / "model_index.json", index)
     return folder
+
+
+XL_INDEX = {
+    "_class_name": "StableDiffusionXLPipeline",
+    "force_zeros_for_empty_prompt": True,
+    "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+    "tokenizer_2": ["transformers", "CLIPTokenizer"],
+}
 
 
 def model_index(vae: str, scheduler: str) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class ToyModel:
     device: torch.device = CPU
     dtype: torch.dtype = torch.float32
 
-    def condition(self, prompt, guidance_scale=1.0):
+    def condition(self, prompt, guidance_scale=1.0, size=None):
         return {name: value.float() for name, value in oracle.embed(crc32(repr(prompt).encode())).items()}
 
     def encode(self, pixels: Tensor) -> Tensor:

@@ -145,7 +145,7 @@ class Session:
             version=version,
             stages=stages,
             noise=self._noise(params.seed),
-            cond=self.model.condition(params.prompt, params.guidance_scale),
+            cond=self.model.condition(params.prompt, params.guidance_scale, self.size),
             negative=self._negative(params),
             gamma=params.guidance_scale,
             delta=params.delta,
@@ -174,7 +174,7 @@ class Session:
     def _negative(self, params: Params) -> Conditioning:
         if not self.layout.negative_rows:
             return {}
-        return self.model.condition((WeightedPrompt(text=params.negative_prompt),), params.guidance_scale)
+        return self.model.condition((WeightedPrompt(text=params.negative_prompt),), params.guidance_scale, self.size)
 
 
 class Revision(NamedTuple):

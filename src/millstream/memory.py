@@ -132,7 +132,7 @@ def _weights(config: ModelConfig) -> Iterator[Path]:
     root = embedded.path() if config.name == "embedded" else Path(config.name)
     if root.is_file():
         yield root
-    for part in ("unet", "vae", "text_encoder"):
+    for part in ("unet", "vae", "text_encoder", "text_encoder_2"):
         folder = Path(config.vae) if part == "vae" and config.vae else root / part
         files = sorted(folder.glob("*.safetensors"))
         yield from [file for file in files if ".fp16" not in file.name] or files

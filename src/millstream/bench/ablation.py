@@ -112,9 +112,11 @@ def _guided(setup: Setup, guidance: str) -> Case:
 class ComputingKeys(Model):
     """A model that gives the prompt alone, so that its network computes keys and values from it in every call."""
 
-    def condition(self, prompt: Blend, guidance_scale: float = 1.0) -> Conditioning:
-        """One row of conditioning, without what is computed ahead."""
-        whole = super().condition(prompt, guidance_scale)
+    def condition(
+        self, prompt: Blend, guidance_scale: float = 1.0, size: tuple[int, int] | None = None
+    ) -> Conditioning:
+        """One row of conditioning, without keys and values."""
+        whole = super().condition(prompt, guidance_scale, size)
         return {name: value for name, value in whole.items() if not name.startswith(("keys.", "values."))}
 
 

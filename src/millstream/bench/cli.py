@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MAX_FRAMES = 10_000
 MAX_STEPS = 25  # the half of a 50-step schedule that is passed at strength 1/2
-RANDOM = ("sd15", "sd-turbo")
+RANDOM = ("sd15", "sd-turbo", "sdxl-turbo")
 STEPS, FRAMES = (1, 2, 4), 100
 QUICK_FRAMES, PAPER_FRAMES = 12, 40
 TRACE_STEPS, TRACE_FRAMES = 2, 60
@@ -236,9 +236,7 @@ def _print(options: Namespace, report: "Report | LiveReport") -> int:
 
 def _random(name: str) -> str:
     if name not in RANDOM:
-        raise ArgumentTypeError(
-            f"give {' or '.join(RANDOM)}: the engine takes Stable Diffusion 1.x and 2.x alone (got '{name}')"
-        )
+        raise ArgumentTypeError(f"give one of {', '.join(RANDOM)} (got '{name}')")
     return name
 
 

@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
 import numpy as np
+from diffusers import StableDiffusionXLImg2ImgPipeline
 
 from millstream.bench import peers, systems
 from millstream.bench.report import Report, Row, Table, describe_machine
 from millstream.bench.setup import PROMPT, STRENGTH, Plan, Setup
 from millstream.bench.systems import Case
 from millstream.bench.timing import System
+from millstream.errors import BadInputError
 from millstream.frame import Pixels
 
 IMG2IMG = "img2img"
@@ -72,6 +74,8 @@ class Peers:
         path = systems.model_path(setup.plan.model)
         self._dtype = str(setup.model.dtype).removeprefix("torch.")
         self._pipeline = systems.load_pipeline(path, setup.model)
+        if setup.plan.python and isinstance(self._pipeline, StableDiffusionXLImg2ImgPipeline):
+            raise BadInputError("--streamdiffusion: its 0.1.1 does not know Stable Diffusion XL; leave it out")
         self._worker = stack.enter_context(peers.open_worker(setup.plan.python)) if setup.plan.python else None
         if self._worker:
             self._worker.load(path, setup.model, setup.size)

@@ -143,6 +143,14 @@ def load_pipeline(path: str, model: Model) -> DiffusionPipeline:
     return pipeline
 
 
+def _encoded(case: Case, pipeline: DiffusionPipeline) -> dict[str, Tensor]:
+    """The prompt's embeddings; those of Stable Diffusion XL are four, of which two are of a negative prompt."""
+    made = pipeline.encode_prompt(
+        prompt=case.prompt, device=case.model.device, num_images_per_prompt=1, do_classifier_free_guidance=False
+    )
+    return dict(zip(("prompt_embeds", "pooled_prompt_embeds"), made[::2], strict=False))
+
+
 def diffusers(case: Case, pipeline: DiffusionPipeline) -> Local:
     """The pipeline with the prompt encoded once, and as many UNet calls as the case has steps.
 
@@ -150,7 +158,7 @@ def diffusers(case: Case, pipeline: DiffusionPipeline) -> Local:
     """
     call = partial(
         pipeline,
-        prompt_embeds=pipeline.encode_prompt(case.prompt, case.model.device, 1, False)[0],
+        **_encoded(case, pipeline),
         num_inference_steps=ceil(case.config.steps / case.params.strength),
         strength=case.params.strength,
         guidance_scale=1.0,

@@ -70,7 +70,7 @@ def install(unet: UNet2DConditionModel) -> list[Attention]:
     """
     others = [name for name in unet.attn_processors if not name.endswith(PLACES)]
     if others:
-        raise ModelError(f"model: attention of an unknown form ({others[0]}); use a Stable Diffusion 1.x or 2.x model")
+        raise ModelError(f"model: attention of an unknown form ({others[0]}); use Stable Diffusion 1.x, 2.x or XL")
     over_prompt: list[Attention] = []
     for name in unet.attn_processors:
         attn = unet.get_submodule(name.removesuffix(".processor"))

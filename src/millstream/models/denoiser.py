@@ -1,5 +1,7 @@
 """A diffusers UNet as the method's denoiser: rows in, predictions out."""
 
+from typing import Any
+
 from diffusers import UNet2DConditionModel
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -20,6 +22,7 @@ class UNetDenoiser(nn.Module):
         _check_inputs(unet.config)
         self.unet = unet
         self._over_prompt = install(unet)
+        unet.get_aug_embed = given
 
     @property
     def channels(self) -> int:
@@ -46,6 +49,7 @@ class UNetDenoiser(nn.Module):
             t,
             encoder_hidden_states=cond["prompt"],
             timestep_cond=cond.get("timestep_cond"),
+            added_cond_kwargs={"added": cond.get("added")},
             cross_attention_kwargs={"conditioning": cond},
             return_dict=False,
         )[0]
@@ -57,9 +61,15 @@ class UNetDenoiser(nn.Module):
         return [projection for attn in self._over_prompt for projection in (attn.to_k, attn.to_v)]
 
 
-def _check_inputs(config: dict[str, object]) -> None:
+def given(emb: Tensor, encoder_hidden_states: Tensor, added_cond_kwargs: dict[str, Any]) -> Tensor | None:
+    """What joins the time embedding, computed once a prompt. The argument names are diffusers'."""
+    added: Tensor | None = added_cond_kwargs["added"]
+    return added
+
+
+def _check_inputs(config: Any) -> None:
     wanted = [name for name in UNKNOWN_INPUTS if config[name] is not None]
-    if config["addition_embed_type"] not in (None, "text"):
+    if config["addition_embed_type"] not in (None, "text", "text_time"):
         wanted.append("addition_embed_type")
     if wanted:
-        raise ModelError(f"model: its UNet needs {wanted[0]}; use a Stable Diffusion 1.x or 2.x model")
+        raise ModelError(f"model: its UNet needs {wanted[0]}; use a Stable Diffusion 1.x, 2.x or XL model")

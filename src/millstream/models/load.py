@@ -12,9 +12,10 @@ from millstream.models.denoiser import UNetDenoiser
 from millstream.models.lora import fuse
 from millstream.models.model import Model, Networks, loaded
 from millstream.models.parts import Parts, load_parts
+from millstream.models.prompts import PairReader, PromptNetworks, Reader, added_of
 from millstream.models.quiet import quiet
 from millstream.models.schedule import noise_schedule, recognise_rule
-from millstream.models.text import Conditioner, PromptNetworks, Tokens
+from millstream.models.text import Conditioner, Tokens
 from millstream.params import ModelConfig
 
 
@@ -26,7 +27,7 @@ def load(config: ModelConfig, device: torch.device, dtype: torch.dtype, key: str
     path = str(embedded.path()) if config.name == "embedded" else config.name
     with quiet():
         parts = load_parts(path, config.base, config.vae)
-        distilled = fuse(parts.unet, parts.text_encoder, config.lora)
+        distilled = fuse(parts.unet, parts.text_encoders, config.lora)
         place(parts, device, dtype)
     return _assemble(parts, distilled, name=config.name, device=device, dtype=dtype, key=key)
 
@@ -42,6 +43,8 @@ def place(parts: Parts, device: torch.device, dtype: torch.dtype) -> None:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for network in parts.networks:
         network.to(device, dtype).eval().requires_grad_(False)
+    if parts.is_xl and parts.vae.config.get("force_upcast") and dtype == torch.float16:
+        parts.vae.float()  # SDXL's own leaves the range of float16
 
 
 def _assemble(parts: Parts, distilled: bool, **of: Any) -> Model:
@@ -64,8 +67,12 @@ def _assemble(parts: Parts, distilled: bool, **of: Any) -> Model:
 
 
 def _conditioner(parts: Parts, denoiser: UNetDenoiser, device: torch.device) -> Conditioner:
-    tokens = Tokens.of(parts.tokenizer, parts.text_encoder.config.max_position_embeddings)
-    networks = PromptNetworks(parts.text_encoder, denoiser.projections).eval()
+    tokens = [
+        Tokens.of(tokenizer, encoder.config.max_position_embeddings)
+        for tokenizer, encoder in zip(parts.tokenizers, parts.text_encoders, strict=True)
+    ]
+    reader = (PairReader if len(parts.text_encoders) > 1 else Reader)(*parts.text_encoders)
+    networks = PromptNetworks(reader, denoiser.projections, added_of(parts.unet)).eval()
     return Conditioner(tokens, networks, device, denoiser.guidance_width, parts.vocabulary)
 
 

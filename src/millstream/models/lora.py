@@ -6,12 +6,13 @@ The files of kohya's trainer, peft and diffusers are read, all through diffusers
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import diffusers
 from diffusers import UNet2DConditionModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPTextModel
 
 from millstream.errors import ModelError
@@ -24,12 +25,12 @@ TITLES = ("modelspec.title", "ss_output_name")
 FAULTS = (OSError, ValueError, RuntimeError, LookupError, TypeError, SafetensorError)
 
 
-def fuse(unet: UNet2DConditionModel, text_encoder: CLIPTextModel, adapters: Sequence[Lora]) -> bool:
+def fuse(unet: UNet2DConditionModel, text_encoders: Sequence[CLIPTextModel], adapters: Sequence[Lora]) -> bool:
     """Fuse the adapters one after the other; tell whether one of them makes the model a consistency model.
 
     Raises ModelError where an adapter cannot be read, or was made for another model.
     """
-    found = [_fuse_one(unet, text_encoder, adapter) for adapter in adapters]
+    found = [_fuse_one(unet, text_encoders, adapter) for adapter in adapters]
     return any(found)
 
 
@@ -60,16 +61,16 @@ def fold_alphas(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return folded
 
 
-def _fuse_one(unet: UNet2DConditionModel, text_encoder: CLIPTextModel, adapter: Lora) -> bool:
+def _fuse_one(unet: UNet2DConditionModel, text_encoders: Sequence[CLIPTextModel], adapter: Lora) -> bool:
     file = _find(adapter.path)
     try:
         weights, metadata = _read(file)
-        pipeline = _pipeline(unet, text_encoder)
+        pipeline = _pipeline(unet, text_encoders)
         if any(name.endswith(".alpha") for name in weights):
             pipeline.load_lora_weights(fold_alphas(weights))
         else:  # peft's alpha stands in the file's metadata, which diffusers reads itself
             pipeline.load_lora_weights(file.parent, weight_name=file.name, use_safetensors=True)
-        _check_all_found(pipeline, weights)
+        _check_all_found((unet, *text_encoders), weights)
         pipeline.fuse_lora(lora_scale=adapter.scale, safe_fusing=True)
         pipeline.unload_lora_weights()
     except FAULTS as error:
@@ -82,17 +83,21 @@ def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata() or {}  # noqa: SIM118
 
 
-def _pipeline(unet: UNet2DConditionModel, text_encoder: CLIPTextModel) -> "diffusers.StableDiffusionPipeline":
+def _pipeline(unet: UNet2DConditionModel, text_encoders: Sequence[CLIPTextModel]) -> Any:
     """Make what diffusers fuses adapters through: a pipeline, here without the parts that no adapter touches."""
-    absent = dict.fromkeys(("vae", "tokenizer", "scheduler", "safety_checker", "feature_extractor"))
-    return diffusers.StableDiffusionPipeline(
-        unet=unet, text_encoder=text_encoder, requires_safety_checker=False, **absent
+    absent = dict.fromkeys(("vae", "tokenizer", "scheduler", "feature_extractor"))
+    if len(text_encoders) == 1:
+        return diffusers.StableDiffusionPipeline(
+            unet=unet, text_encoder=text_encoders[0], safety_checker=None, requires_safety_checker=False, **absent
+        )
+    first, second = text_encoders
+    return diffusers.StableDiffusionXLPipeline(
+        unet=unet, text_encoder=first, text_encoder_2=second, tokenizer_2=None, **absent
     )
 
 
-def _check_all_found(pipeline: "diffusers.StableDiffusionPipeline", keys: Collection[str]) -> None:
+def _check_all_found(parts: Sequence[nn.Module], keys: Collection[str]) -> None:
     trained = sum(bool(DOWN.search(key)) for key in keys)
-    parts = (pipeline.unet, pipeline.text_encoder)
     found = sum(isinstance(module, BaseTunerLayer) for part in parts for module in part.modules())
     if not trained or found < trained:
         raise ValueError(f"this model has {found} of the {trained} layers it changes")

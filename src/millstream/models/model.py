@@ -147,9 +147,14 @@ class Model:
         """See `Networks.denoise`."""
         return self.networks().denoise(x, t, cond)
 
-    def condition(self, prompt: Blend, guidance_scale: float = 1.0) -> Conditioning:
-        """One row of conditioning for a prompt or a blend of prompts. See `millstream.models.text.Conditioner`."""
-        return self.conditioner(prompt, guidance_scale)
+    def condition(
+        self, prompt: Blend, guidance_scale: float = 1.0, size: tuple[int, int] | None = None
+    ) -> Conditioning:
+        """One row of conditioning for a prompt or a blend of prompts, and pictures of this width and height.
+
+        Without a size, those the model was trained on. See `millstream.models.text.Conditioner`.
+        """
+        return self.conditioner(prompt, guidance_scale, size or (self.width, self.height))
 
     def encode(self, pixels: UInt8[Tensor, "frames h w 3"]) -> Float[Tensor, "frames c h_ w_"]:
         """See `Networks.encode`."""

@@ -19,7 +19,7 @@ import torch
 from millstream import embedded
 from millstream.backends.store import source_hash
 from millstream.core.schedule import NoiseSchedule
-from millstream.models.text import Conditioner, Tokens
+from millstream.models.text import Conditioner, Tokens, sizes
 from millstream.models.vocabulary import Vocabulary
 from millstream.params import ModelConfig
 
@@ -39,13 +39,12 @@ class Outline(NamedTuple):
 def pack(outline: Outline) -> bytes:
     """Write an outline. Tracing the prompt networks takes less than a second."""
     conditioner, schedule = outline.conditioner, outline.schedule
-    tokens = conditioner.tokens
     levels = [getattr(schedule, name).tolist() for name in ("a", "b", "time")]
     words = conditioner.vocabulary and conditioner.vocabulary.words
     parts = (
         {**outline.facts, "guidance_width": conditioner.guidance_width},
         [*levels, schedule.prediction],
-        [tokens.definition, tokens.length, tokens.pad],
+        [[tokens.definition, tokens.length, tokens.pad] for tokens in conditioner.tokens],
         words,
     )
     archive = io.BytesIO()
@@ -61,7 +60,8 @@ def unpack(archive: bytes, device: torch.device) -> Outline:
     facts, (*levels, prediction), tokens, words = (json.loads(files[name]) for name in FILES)
     a, b, time = (torch.tensor(level, dtype=torch.float64) for level in levels)
     vocabulary = Vocabulary(words) if words is not None else None
-    conditioner = Conditioner(Tokens(*tokens), networks, device, facts.pop("guidance_width"), vocabulary)
+    each = [Tokens(*of_one) for of_one in tokens]
+    conditioner = Conditioner(each, networks, device, facts.pop("guidance_width"), vocabulary)
     return Outline(facts, NoiseSchedule(a, b, time, prediction), conditioner)
 
 
@@ -86,8 +86,9 @@ def _listing(path: Path) -> list[tuple[str, int, int]]:
 
 
 def _traced(conditioner: Conditioner) -> Any:
-    tokens = conditioner.tokens("").to(conditioner.device)
+    tokens = conditioner.numbers("")
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing reads every attribute, those that will be renamed too
-        examples = {"forward": tokens, "project": conditioner.networks(tokens)}
+        ahead = (*conditioner.networks(tokens), sizes(64, 64).to(conditioner.device))
+        examples = {"forward": tokens, "ahead": ahead}
         return torch.jit.trace_module(conditioner.networks, examples, check_trace=False)  # type: ignore[no-untyped-call]

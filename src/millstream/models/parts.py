@@ -10,7 +10,7 @@ from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderTiny, SchedulerMi
 from diffusers.loaders.single_file_utils import SingleFileComponentError
 from safetensors import SafetensorError, safe_open
 from torch import nn
-from transformers import CLIPTextModel
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
 from transformers.models.clip import CLIPTokenizer
 
 from millstream.errors import ModelError
@@ -24,10 +24,13 @@ PIPELINES = (
     "LatentConsistencyModelPipeline",
     "LatentConsistencyModelImg2ImgPipeline",
 )
+XL_PIPELINES = ("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline")
 AUTOENCODERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny, "AutoencoderDC": AutoencoderDC}
+NEVER_USED = ("safety_checker", "feature_extractor", "image_encoder")
+XL_ADDED = "model.diffusion_model.label_emb."  # what makes XL's addition to the time embedding
 CONFIGURATION = ["*.json", "*/*.json", "*/*.txt"]
-TEXT_WEIGHTS = "text_encoder/*.safetensors"
-WEIGHTS = ["unet/*.safetensors", "vae/*.safetensors", TEXT_WEIGHTS]
+TEXT_WEIGHTS = ["text_encoder/*.safetensors", "text_encoder_2/*.safetensors"]
+WEIGHTS = ["unet/*.safetensors", "vae/*.safetensors", *TEXT_WEIGHTS]
 READING = (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, SafetensorError)
 
 Autoencoder: TypeAlias = AutoencoderKL | AutoencoderTiny | AutoencoderDC
@@ -35,12 +38,12 @@ Autoencoder: TypeAlias = AutoencoderKL | AutoencoderTiny | AutoencoderDC
 
 @dataclass(frozen=True)
 class Parts:
-    """A model as diffusers and transformers read it: float32, on the CPU."""
+    """A model as diffusers and transformers read it: float32, on the CPU. Stable Diffusion XL reads prompts twice."""
 
     unet: UNet2DConditionModel
     vae: Autoencoder
-    text_encoder: CLIPTextModel
-    tokenizer: CLIPTokenizer
+    text_encoders: tuple[CLIPTextModel, ...]
+    tokenizers: tuple[CLIPTokenizer, ...]
     scheduler: SchedulerMixin
     vocabulary: Vocabulary | None = None
 
@@ -51,7 +54,12 @@ class Parts:
     @property
     def networks(self) -> tuple[nn.Module, ...]:
         """The parts that have weights."""
-        return self.unet, self.vae, self.text_encoder
+        return self.unet, self.vae, *self.text_encoders
+
+    @property
+    def is_xl(self) -> bool:
+        """Whether it is of Stable Diffusion XL's form."""
+        return len(self.text_encoders) > 1
 
 
 def load_parts(path: str, base: str | None, vae: str | None) -> Parts:
@@ -78,56 +86,72 @@ def load_autoencoder(folder: Path) -> Autoencoder:
 
 
 def _from_folder(folder: Path, autoencoder: Autoencoder | None) -> Parts:
-    _check_kind(folder)
+    is_xl = _check_kind(folder)
     return Parts(
         unet=_load_network(UNet2DConditionModel, folder / "unet"),
         vae=autoencoder or load_autoencoder(folder / "vae"),
-        text_encoder=_load_network(CLIPTextModel, folder / "text_encoder"),
-        tokenizer=_load_tokenizer(folder / "tokenizer"),
+        text_encoders=_load_text_encoders(folder, is_xl),
+        tokenizers=tuple(_load_tokenizer(folder / name) for name in ("tokenizer", "tokenizer_2")[: 1 + is_xl]),
         scheduler=make_scheduler(_read_json(folder / "scheduler" / "scheduler_config.json")),
         vocabulary=Vocabulary.of(folder),
     )
+
+
+def _load_text_encoders(folder: Path, is_xl: bool) -> tuple[CLIPTextModel, ...]:
+    first = _load_network(CLIPTextModel, folder / "text_encoder")
+    return (first, _load_network(CLIPTextModelWithProjection, folder / "text_encoder_2")) if is_xl else (first,)
 
 
 def _from_file(path: Path, base: str | None, autoencoder: Autoencoder | None) -> Parts:
     """Read a checkpoint of the original layout. Without a base, diffusers asks the hub for the configuration."""
     refuse_pickle(path)
     given: dict[str, Any] = {"vae": autoencoder} if autoencoder else {}
+    is_xl, has_text = _look_into(path)
     if base is not None:
-        given |= _from_base(base, has_text=_has_text_encoder(path))
-    left_out = dict.fromkeys(("safety_checker", "feature_extractor", "image_encoder"))
+        given |= _from_base(base, is_xl, has_text)
+    left_out = dict.fromkeys(NEVER_USED[is_xl:])  # XL's pipeline has no safety checker
+    kind = diffusers.StableDiffusionXLPipeline if is_xl else diffusers.StableDiffusionPipeline
     try:
-        pipeline = diffusers.StableDiffusionPipeline.from_single_file(str(path), **left_out, **given)
+        pipeline = kind.from_single_file(str(path), **left_out, **given)
     except (*READING, SingleFileComponentError) as error:
         cure = "give --base, the diffusers folder of a model of the same kind"
         raise ModelError(f"{path}: {first_line(error)}; {cure}") from error
-    parts = (pipeline.unet, pipeline.vae, pipeline.text_encoder)
-    for part in parts:
+    encoders, tokenizers = (
+        tuple(getattr(pipeline, name + more) for more in ("", "_2")[: 1 + is_xl])
+        for name in ("text_encoder", "tokenizer")
+    )
+    for part in (pipeline.unet, pipeline.vae, *encoders):
         _check_complete(path, [name for name, weight in part.named_parameters() if weight.is_meta])
-    return Parts(*parts, pipeline.tokenizer, pipeline.scheduler)
+    return Parts(pipeline.unet, pipeline.vae, encoders, tokenizers, pipeline.scheduler)
 
 
-def _from_base(base: str, has_text: bool) -> dict[str, Any]:
-    folder = fetch(base, CONFIGURATION + ([] if has_text else [TEXT_WEIGHTS]))
-    _check_kind(folder)
+def _from_base(base: str, is_xl: bool, has_text: bool) -> dict[str, Any]:
+    folder = fetch(base, CONFIGURATION + ([] if has_text else TEXT_WEIGHTS))
+    if _check_kind(folder) != is_xl:
+        raise ModelError(f"base: {base} is of another kind; give the diffusers folder of a model of the same kind")
     given: dict[str, Any] = {"config": str(folder), "local_files_only": True}
     if not has_text:
-        given["text_encoder"] = _load_network(CLIPTextModel, folder / "text_encoder")
+        given |= zip(("text_encoder", "text_encoder_2"), _load_text_encoders(folder, is_xl), strict=False)
     return given
 
 
-def _has_text_encoder(path: Path) -> bool:
+def _look_into(path: Path) -> tuple[bool, bool]:
+    """Whether a checkpoint is of Stable Diffusion XL, and whether its text encoders are in it."""
     try:
         with safe_open(path, "pt") as opened:
-            return any(name.startswith("cond_stage_model.") for name in opened.keys())  # noqa: SIM118
+            names = list(opened.keys())
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: not a .safetensors file ({first_line(error)}); download it again") from error
+    has_text = any(name.startswith(("cond_stage_model.", "conditioner.embedders.")) for name in names)
+    return any(name.startswith(XL_ADDED) for name in names), has_text
 
 
-def _check_kind(folder: Path) -> None:
+def _check_kind(folder: Path) -> bool:
+    """Whether a folder holds Stable Diffusion XL. Raises ModelError for what is neither that nor 1.x nor 2.x."""
     kind = _read_json(folder / "model_index.json").get("_class_name")
-    if kind not in PIPELINES:
-        raise ModelError(f"{folder}: {kind} is not supported; use a Stable Diffusion 1.x or 2.x model")
+    if kind not in PIPELINES + XL_PIPELINES:
+        raise ModelError(f"{folder}: {kind} is not supported; use a Stable Diffusion 1.x, 2.x or XL model")
+    return kind in XL_PIPELINES
 
 
 def _load_network(kind: Any, folder: Path) -> Any:

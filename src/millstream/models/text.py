@@ -3,27 +3,24 @@
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import count
 from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
 from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import Tensor
 
 from millstream.core.rows import Conditioning
+from millstream.models.prompts import Pooled, PromptNetworks, States
 from millstream.models.vocabulary import Vocabulary
 from millstream.params import Blend, WeightedPrompt
 
 if TYPE_CHECKING:
-    from transformers import CLIPTextModel
     from transformers.models.clip import CLIPTokenizer
 
 KEPT_PROMPTS = 32
 KEPT_BLENDS = 8  # each holds every layer's keys and values: about 4 MB for SD 1.5 in float16
 GUIDANCE_TIME = 1000.0
-
-Prompt = Float[Tensor, "1 length width"]
 
 
 class Tokens:
@@ -50,36 +47,18 @@ class Tokens:
         return torch.tensor([numbers + [self.pad] * (self.length - len(numbers))])
 
 
-class PromptNetworks(nn.Module):
-    """What turns a prompt into conditioning: CLIP, and each layer's projections to keys and to values."""
-
-    def __init__(self, clip: "CLIPTextModel", projections: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.clip = clip
-        self.projections = nn.ModuleList(projections)
-
-    def forward(self, tokens: Int[Tensor, "1 length"]) -> Prompt:
-        """CLIP's last hidden states."""
-        states: Tensor = self.clip(tokens).last_hidden_state
-        return states
-
-    def project(self, prompt: Prompt) -> tuple[Float[Tensor, "1 length inner"], ...]:
-        """Keys and values of every layer in turn."""
-        return tuple(projection(prompt) for projection in self.projections)
-
-
 class Conditioner:
     """All that a row is conditioned on, computed when a prompt changes and never per frame. The last are kept."""
 
     def __init__(
         self,
-        tokens: Tokens,
+        tokens: Sequence[Tokens],
         networks: PromptNetworks,
         device: torch.device,
         guidance_width: int | None,
         vocabulary: Vocabulary | None = None,
     ) -> None:
-        """`guidance_width` is set where the UNet was distilled to take the guidance scale.
+        """`tokens` are those of each text encoder; `guidance_width` is set where the UNet takes the guidance scale.
 
         `vocabulary` lists the words of a small model; prompts with others give a warning with the nearest.
         """
@@ -88,33 +67,51 @@ class Conditioner:
         self._embedded = lru_cache(KEPT_PROMPTS)(self._embed)
         self._of_blend = lru_cache(KEPT_BLENDS)(self._compute)
 
-    def __call__(self, prompt: Blend, guidance_scale: float) -> Conditioning:
-        """One row: `prompt` (1, L, D), `keys.<i>` and `values.<i>` (1, L, inner), and `timestep_cond` (1, width).
+    def __call__(self, prompt: Blend, guidance_scale: float, size: tuple[int, int]) -> Conditioning:
+        """One row, for pictures of this width and height.
 
-        The last is there only where the UNet takes the guidance scale. Do not write into them.
+        `prompt` (1, L, D), `keys.<i>` and `values.<i>` (1, L, inner); where the UNet takes them `added` (1, channels),
+        what joins its time embedding, and `timestep_cond` (1, width), the guidance scale. Do not write into them.
         """
-        cond = dict(self._of_blend(tuple(prompt)))
+        cond = dict(self._of_blend(tuple(prompt), size))
         if self.guidance_width:
             cond["timestep_cond"] = guidance_embedding(guidance_scale, self.guidance_width).to(cond["prompt"])
         return cond
 
-    def blend(self, prompts: Sequence[WeightedPrompt]) -> Prompt:
+    def blend(self, prompts: Sequence[WeightedPrompt]) -> tuple[States, Pooled]:
         """Mix prompts linearly; their weights are normalised to sum to 1."""
         weights = torch.tensor([prompt.weight for prompt in prompts])
-        encoded = torch.cat([self._embedded(prompt.text) for prompt in prompts])
-        mixed = torch.einsum("p,pld->ld", (weights / weights.sum()).to(encoded.device), encoded.float())
-        return mixed[None].to(encoded.dtype)
+        weights = weights / weights.sum()
+        states, pooled = zip(*(self._embedded(prompt.text) for prompt in prompts), strict=True)
+        return _mixed(weights, states), _mixed(weights, pooled)
 
-    def _embed(self, text: str) -> Prompt:
+    def numbers(self, text: str) -> Int[Tensor, "encoders length"]:
+        """Token numbers for each text encoder."""
+        return torch.cat([tokens(text) for tokens in self.tokens]).to(self.device)
+
+    def _embed(self, text: str) -> tuple[States, Pooled]:
         if self.vocabulary and (hint := self.vocabulary.hint(text)):
             warnings.warn(hint, stacklevel=2)
-        embeddings: Tensor = self.networks(self.tokens(text).to(self.device))
-        return embeddings
+        embedded: tuple[Tensor, Tensor] = self.networks(self.numbers(text))
+        return embedded
 
-    def _compute(self, prompt: Blend) -> Conditioning:
-        embeddings = self.blend(prompt)
-        names = (f"{kind}.{layer}" for layer in count() for kind in ("keys", "values"))
-        return {"prompt": embeddings} | dict(zip(names, self.networks.project(embeddings), strict=False))
+    def _compute(self, prompt: Blend, size: tuple[int, int]) -> Conditioning:
+        states, pooled = self.blend(prompt)
+        made = self.networks.ahead(states, pooled, sizes(*size).to(self.device))
+        layers = len(made) // 2
+        names = [f"{kind}.{layer}" for layer in range(layers) for kind in ("keys", "values")]
+        return {"prompt": states} | dict(zip([*names, "added"][: len(made)], made, strict=True))
+
+
+def sizes(width: int, height: int) -> Float[Tensor, "1 6"]:
+    """What SDXL is told of a picture that was neither scaled nor cut: its size, where it was cut, its size."""
+    return torch.tensor([[height, width, 0, 0, height, width]], dtype=torch.float32)
+
+
+def _mixed(weights: Float[Tensor, "prompts"], each: Sequence[Float[Tensor, "1 *d"]]) -> Float[Tensor, "1 *d"]:
+    together = torch.cat(list(each))
+    mixed: Tensor = torch.tensordot(weights.to(together.device), together.float(), 1)
+    return mixed[None].to(together.dtype)
 
 
 def guidance_embedding(guidance_scale: float, width: int) -> Float[Tensor, "1 width"]:
