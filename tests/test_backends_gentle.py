@@ -23,7 +23,7 @@ def policy():
 
 def test_before_a_show_work_is_done_here():
     assert not gentle.asked()
-    assert gentle.aside(threading.get_ident) == threading.get_ident()
+    assert gentle.aside(threading.get_ident, 60) == threading.get_ident()
 
 
 @linux
@@ -37,7 +37,7 @@ def test_beside_a_show_work_gives_way_with_the_threads_that_it_begins():
 
     gentle.begin()
     assert gentle.asked()
-    thread, *policies = gentle.aside(work)
+    thread, *policies = gentle.aside(work, 60)
     assert thread != threading.get_ident()
     assert policies == [os.SCHED_IDLE, os.SCHED_IDLE]
     assert policy() == os.SCHED_OTHER
@@ -67,4 +67,4 @@ def test_what_work_raises_is_raised(showing):
     if showing:
         gentle.begin()
     with pytest.raises(RuntimeError, match="no engine"):
-        gentle.aside(work)
+        gentle.aside(work, 60)

@@ -161,22 +161,22 @@ class Waiting(OpenVino):
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no such class")
 def test_beside_a_show_an_engine_is_built_with_what_that_leaves_and_as_usual_where_that_takes_too_long(monkeypatch):
     monkeypatch.setattr(gentle, "_showing", Event())
-    monkeypatch.setattr(shop, "workshop", cache(lambda patience=None: Workshop(idle=60, patience=patience)))
+    monkeypatch.setattr(shop, "workshop", cache(lambda gives_way=False: Workshop(idle=60, gives_way=gives_way)))
     quick, slow = job(case(), Waiting("float32", 1)), job(case(), Waiting("float32", 1, 60.0))
     try:
         assert shop.build(slow) == b"usual"
         gentle.begin()
         assert shop.build(quick) == b"idle"
-        monkeypatch.setattr(shop.workshop(shop.PATIENCE), "_patience", 0.5)
+        monkeypatch.setattr(shop, "PATIENCE", 0.5)
         assert shop.build(slow) == b"usual"
-        assert shop.workshop(shop.PATIENCE)._process is None
-        monkeypatch.setattr(shop.workshop(shop.PATIENCE), "_patience", 60)
+        assert shop.workshop(gives_way=True)._process is None
+        monkeypatch.setattr(shop, "PATIENCE", 60)
         assert shop.build(quick) == b"idle"  # another process has begun
         with pytest.raises(RuntimeError, match=r"^first line second line$"):
             shop.build(job(case(), Failing("float32", 1)))
     finally:
-        for patience in ((), (shop.PATIENCE,)):
-            shop.workshop(*patience).close()
+        shop.workshop().close()
+        shop.workshop(gives_way=True).close()
 
 
 ASKER = """

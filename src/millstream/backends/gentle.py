@@ -19,7 +19,6 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 10.0  # seconds for work of a quarter of one
 
 _showing = Event()
 
@@ -41,8 +40,10 @@ def give_way() -> None:
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
-def aside(work: Callable[[], T], patience: float = PATIENCE) -> T:
-    """Do the work in a thread that gives way, and wait for it: here, where it need not or has been starved.
+def aside(work: Callable[[], T], patience: float) -> T:
+    """Do the work in a thread that gives way, and wait for it: here, where it need not.
+
+    Or where it was starved: then it is done again here, after so many seconds of patience.
 
     For what lets go of the interpreter nearly all the time: a starved thread that holds it holds up the show.
     """

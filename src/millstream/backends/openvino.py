@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 PROCESSORS = ("x86_64", "AMD64", "aarch64", "arm64")
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 INT8 = "int8"
+PATIENCE, SLOWEST = 10.0, 4e6  # seconds, and bytes a second, of loading beside a show: 30 MB a second is usual
 HEAD = 8  # bytes of an engine that say how long its first part is
 
 
@@ -117,7 +118,8 @@ class OpenVino:
         end = HEAD + int.from_bytes(engine[:HEAD])
         memory = whole[HEAD:end].copy(), whole[end:].copy()
         tick, decoder = gentle.aside(
-            lambda: [core.import_model(openvino.Tensor(part, True), "CPU", settings) for part in memory]
+            lambda: [core.import_model(openvino.Tensor(part, True), "CPU", settings) for part in memory],
+            patience=PATIENCE + len(engine) / SLOWEST,
         )
         return Loaded(tick, decoder, memory)
 

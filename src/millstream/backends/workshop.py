@@ -8,6 +8,7 @@ that it reads it takes a folder, builds the job that lies in it, and answers wit
 or nothing.
 """
 
+import math
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from functools import cache
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
-from threading import Event, Lock, Timer
+from threading import TIMEOUT_MAX, Event, Lock, Timer
 from typing import IO
 
 import torch
@@ -32,7 +33,7 @@ from millstream.backends.plain import Parts, Signature, plain
 from millstream.core.graph import Form
 
 IDLE = 60.0  # seconds without work after which the process ends: it holds half a gigabyte
-PATIENCE = 120.0  # seconds that a build may take of what the show leaves, which is a few, or half a minute in integers
+PATIENCE, SLOWEST = 120.0, 1e7  # seconds, and bytes of weights a second, of building with what the show leaves
 NICE = 5  # also of the first, beside a show that is eager still
 GENTLE = "gentle"
 JOB, ENGINE = "job", "engine"
@@ -48,6 +49,11 @@ class Job:
     signature: Signature
     played: Sequence[tuple[Tensor, ...]]
 
+    @property
+    def weights(self) -> int:
+        """Bytes of the networks."""
+        return sum(weight.nbytes for part in self.networks.parts for weight in part.parameters())
+
     def build(self) -> bytes:
         """Make the engine, here. Raises whatever the compiler raises."""
         with torch.no_grad():
@@ -58,19 +64,21 @@ class Job:
 class Workshop:
     """The process, which begins with the first job. Jobs wait for each other."""
 
-    def __init__(self, idle: float = IDLE, patience: float | None = None) -> None:
-        """With `patience` it gives way to the show, and a job that takes more seconds ends with TimeoutError."""
-        self._idle, self._patience = idle, patience
+    def __init__(self, idle: float = IDLE, gives_way: bool = False) -> None:
+        self._idle, self._arguments = idle, [GENTLE] if gives_way else []
         self._lock = Lock()
         self._process: subprocess.Popen[str] | None = None
         self._end = Timer(0, self.close)
 
-    def build(self, job: Job) -> bytes:
-        """Make the job's engine there. Raises RuntimeError with the reason where it cannot be made, TimeoutError."""
+    def build(self, job: Job, patience: float = math.inf) -> bytes:
+        """Make the job's engine there.
+
+        Raises RuntimeError with the reason where it cannot be made, TimeoutError after so many seconds of patience.
+        """
         with self._lock, TemporaryDirectory(prefix="millstream-") as folder:
             torch.save(job, Path(folder) / JOB)  # weights as they are, to be mapped and not read
             self._end.cancel()
-            reason = self._ask(folder)
+            reason = self._ask(folder, patience)
             self._end = Timer(self._idle, self.close)
             self._end.daemon = True
             self._end.start()
@@ -85,10 +93,10 @@ class Workshop:
                 self._process.communicate()
                 self._process = None
 
-    def _ask(self, folder: str) -> str:
+    def _ask(self, folder: str, patience: float) -> str:
         if self._process is None or self._process.poll() is not None:
-            self._process = start([] if self._patience is None else [GENTLE])
-        answer, starved = self._answer(self._process, folder)
+            self._process = start(self._arguments)
+        answer, starved = self._answer(self._process, folder, patience)
         if not answer:
             code, self._process = self._process.wait(), None
             if starved:
@@ -96,7 +104,7 @@ class Workshop:
             return f"the compiler ended by itself, exit status {code}"
         return answer.strip()
 
-    def _answer(self, process: "subprocess.Popen[str]", folder: str) -> tuple[str, bool]:
+    def _answer(self, process: "subprocess.Popen[str]", folder: str, patience: float) -> tuple[str, bool]:
         """The line that it answers, empty where it ends instead; and whether it was ended, for it took too long."""
         asked, answers = process.stdin, process.stdout
         assert asked is not None and answers is not None
@@ -106,10 +114,9 @@ class Workshop:
             starved.set()
             process.kill()
 
-        end = Timer(self._patience or 0, give_up)
+        end = Timer(min(patience, TIMEOUT_MAX), give_up)
         end.daemon = True
-        if self._patience is not None:
-            end.start()
+        end.start()
         try:
             print(folder, file=asked, flush=True)
             return answers.readline(), starved.is_set()
@@ -120,16 +127,16 @@ class Workshop:
 
 
 @cache
-def workshop(patience: float | None = None) -> Workshop:
+def workshop(gives_way: bool = False) -> Workshop:
     """That of this process, and the one that gives way."""
-    return Workshop(patience=patience)
+    return Workshop(gives_way=gives_way)
 
 
 def build(job: Job) -> bytes:
     """Make the job's engine, beside a show with what that leaves. Raises RuntimeError where it cannot be made."""
     if gentle.asked():
         with suppress(TimeoutError):
-            return workshop(PATIENCE).build(job)
+            return workshop(gives_way=True).build(job, PATIENCE + job.weights / SLOWEST)
     return workshop().build(job)
 
 
