@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip --disable-pip-version-check
 
-.PHONY: setup run test types tests
+.PHONY: setup run test types tests pages
 
 setup: .venv/.ready
 
@@ -17,10 +17,14 @@ run: setup
 test: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	$(MAKE) --jobs 2 types tests
+	$(MAKE) --jobs 2 --output-sync types tests pages
 
 types:
 	.venv/bin/mypy
 
 tests:
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest --ignore-glob='tests/test_page*'
+
+# The page's own, which wait for a browser most of their time: beside the others.
+pages:
+	.venv/bin/python -m pytest tests/test_page*.py
