@@ -81,7 +81,7 @@ def test_integers_are_near_eager_and_built_alike_each_time(model):
 
 def test_integers_keep_standard_output_clean_and_report_to_nobody(model, capfd, monkeypatch):
     """NNCF draws progress bars, and sends its maker events."""
-    monkeypatch.setattr(Workshop, "build", lambda self, job: job.build())  # here, where both can be seen
+    monkeypatch.setattr(Workshop, "build", lambda self, job, patience=0: job.build())  # here, where both can be seen
     engine = Engine(model)
     engine.plans.store.clear()
     engine.prepare(engine.open(StreamConfig(**TINY, backend="openvino", precision="int8"), Params())).result(120)

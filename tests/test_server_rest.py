@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
+from time import sleep
 from typing import Any
 from urllib.request import urlopen
 
 import av
+import numpy as np
 import pytest
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
@@ -182,6 +184,13 @@ async def sending(message: Any) -> None:
     await asyncio.sleep(0)
 
 
+def apart(count: int) -> Iterator[np.ndarray]:
+    """Pictures that were not taken within the same millisecond, of which a recording has one place."""
+    for number in range(count):
+        sleep(0.005)
+        yield picture(number)
+
+
 def test_snapshots_and_recordings_are_made_listed_and_downloaded() -> None:
     with shared().client.open() as stream:
         list(stream.run([picture(0)]))
@@ -196,7 +205,7 @@ def test_snapshots_and_recordings_are_made_listed_and_downloaded() -> None:
         call(f"{path}/recordings", "POST")
         with pytest.raises(MillstreamError, match="already"):
             call(f"{path}/recordings", "POST")
-        results = list(stream.run(picture(k) for k in range(10)))
+        results = list(stream.run(apart(10)))
         kept = call(f"{path}/recordings", "DELETE")
         with av.open(BytesIO(shared().client.fetch(f"recordings/{kept['name']}"))) as container:
             times = [float(frame.time) for frame in container.decode(video=0)]
