@@ -11,9 +11,12 @@ from openvino import InferRequest
 from millstream.backends.choice import choose
 from millstream.backends.openvino import precisions
 from millstream.backends.workshop import Workshop
+from millstream.bench.compare import psnr
 from millstream.engine import Engine
 from millstream.errors import ModelError
+from millstream.media.demo import draw
 from millstream.params import Params, StreamConfig
+from millstream.pipeline import Stream
 from tests import tiny
 from tests.backends import TINY, assert_alike, frames, load, play
 
@@ -77,6 +80,18 @@ def test_integers_are_near_eager_and_built_alike_each_time(model):
         engine.plans.store.clear()
     assert_alike(*runs, off_by=0, decibels=100)
     assert max(np.abs(a.pixels.astype(int) - b.pixels).max() for a, b in zip(outputs[0], expected[0], strict=True)) > 0
+
+
+@pytest.mark.parametrize("prompt", ["stained glass", "a photo"])
+def test_integers_are_near_eager_in_bold_styles_of_a_trained_model_too(prompt):
+    picture, made = draw(0.3, 128, 128), []
+    for form in ({"backend": "eager"}, {"backend": "openvino", "precision": "int8"}):
+        with Stream.open(
+            "embedded", StreamConfig(width=128, height=128, steps=2, **form), Params(prompt=prompt)
+        ) as run:
+            made += [frame.pixels for frame in run.run([picture])]
+    assert psnr(*made) > 30
+    assert made[0].std() > 20
 
 
 def test_integers_keep_standard_output_clean_and_report_to_nobody(model, capfd, monkeypatch):

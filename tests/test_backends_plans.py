@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from millstream.backends import plans as plans_room
 from millstream.backends.cudagraph import CudaGraph
 from millstream.backends.inductor import Inductor
 from millstream.backends.openvino import OpenVino
@@ -248,6 +249,27 @@ def test_what_is_played_is_computed_where_ranges_are_measured_and_nowhere_else(s
     assert len(asked) == 4
     error = run(inputs).latents - expected.latents
     assert 0 < error.square().mean().sqrt() < 0.08 * expected.latents.std()  # 8 bits, and what the steps make of them
+
+
+def test_what_is_played_is_kept_as_it_was_though_the_next_lies_where_it_lay(store, monkeypatch):
+    """As a stream's inputs do: of 12 scenes the last would be measured 12 times."""
+    form, inputs = case()
+    place, given = torch.zeros_like(inputs.entering[0]), []
+
+    def played():
+        for level in (10, 80, 160):
+            yield inputs._replace(entering={0: place.fill_(level)})
+
+    def build(job):
+        given.extend(
+            max(int(tensor.max()) for tensor in tensors if tensor.dtype == torch.uint8) for tensors in job.played
+        )
+        raise RuntimeError("seen")
+
+    monkeypatch.setattr(plans_room, "build", build)
+    with pytest.raises(ModelError, match="seen"):
+        Plans(Networks(), store).prepare(OpenVino("int8", 1), form, lambda: inputs, played).result(60)
+    assert given == [10, 80, 160]
 
 
 def test_what_it_is_called():

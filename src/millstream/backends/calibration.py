@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 FILE = Path(__file__).with_name("calibration.jpg")  # squares side by side, CC0: see NOTICE
-SCENES = 12
+SCENES = 24
 PROMPTS = (  # in words that the embedded model knows too: a hint about ours would puzzle a user
     "a photo",
     "a pencil sketch",
@@ -20,6 +20,14 @@ PROMPTS = (  # in words that the embedded model knows too: a hint about ours wou
     "a watercolour",
     "a comic with halftone",
     "golden light",
+    "stained glass",
+    "ink drawing",
+    "a mosaic",
+    "pixel art",
+    "night",
+    "thermal camera",
+    "halftone",
+    "an embossed relief",
 )
 STRENGTHS = (0.5, 0.3, 0.8)
 

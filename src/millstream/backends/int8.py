@@ -26,6 +26,7 @@ def quantized(model: "Model", samples: Iterable[tuple[Tensor, ...]]) -> "Model":
     """The graph with 8-bit weights and inputs of its products; `samples` are its inputs over real pictures."""
     os.environ["NNCF_CI"] = "1"  # without it NNCF reports its use to its makers, unasked
     import nncf  # noqa: PLC0415
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet  # noqa: PLC0415
     from rich import get_console  # noqa: PLC0415
 
     nncf.set_log_level(logging.ERROR)
@@ -37,5 +38,9 @@ def quantized(model: "Model", samples: Iterable[tuple[Tensor, ...]]) -> "Model":
         nncf.Dataset(measured),
         subset_size=len(measured),
         preset=nncf.QuantizationPreset.MIXED,  # activations after SiLU are not symmetric
+        # All that any scene needs: by default it is the mean of the scenes' ranges, which cuts bold styles off.
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
+        ),
         ignored_scope=nncf.IgnoredScope(types=sorted(left), validate=False),
     )

@@ -126,7 +126,9 @@ class Plans:
     def _make(self, order: "Order") -> bytes:
         backend, signature = order.backend, order.signature
         assert not isinstance(backend, CudaGraph)
-        played = [tuple(signature.flatten(inputs)) for inputs in order.played] if backend.measures else []
+        # Copies, for a stream's next inputs lie where those before lay.
+        measured = order.played if backend.measures else ()
+        played = [tuple(tensor.clone() for tensor in signature.flatten(inputs)) for inputs in measured]
         job = Job(backend, self._model.networks(), order.form, signature, played)
         if signature.device.type == "cpu":
             return build(job)
