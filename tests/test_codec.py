@@ -4,7 +4,9 @@ from diffusers import AutoencoderKL, AutoencoderTiny
 from diffusers.image_processor import VaeImageProcessor
 from torch import Tensor
 
+from millstream.models import load_model
 from millstream.models.codec import Codec
+from millstream.params import ModelConfig
 from tests import tiny
 
 KL = [(4, 4, {}), (8, 3, {"scaling_factor": 0.3}), (16, 2, {"scaling_factor": 0.36, "shift_factor": 0.12})]
@@ -104,3 +106,9 @@ def test_latents_are_float32_whatever_the_model_runs_in() -> None:
     latents = codec.encode(pictures())
     assert latents.dtype == torch.float32
     assert codec.decode(latents).dtype == torch.uint8
+
+
+def test_the_autoencoder_of_xl_is_computed_in_float32_where_the_rest_is_in_float16() -> None:
+    model = load_model(ModelConfig(name=str(tiny.sdxl_turbo()), dtype="float16"))
+    assert (model.denoiser.unet.dtype, model.codec.vae.dtype) == (torch.float16, torch.float32)
+    assert load_model(ModelConfig(name=str(tiny.sd1()), dtype="float16")).codec.vae.dtype == torch.float16

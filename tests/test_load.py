@@ -143,28 +143,22 @@ def test_the_embedded_model_is_loaded_by_the_same_path() -> None:
 
 
 @pytest.mark.parametrize("text", [True, False])
-def test_a_single_file_is_the_model_of_its_folder(tmp_path: Path, text: bool) -> None:
-    file = checkpoint.write(tiny.sd1(), tmp_path / "model.safetensors", text)
-    model = load(file, base=str(tiny.sd1()))
-    assert model.rule == "ode"
-    for ours, theirs in zip(outputs(model), outputs(load(tiny.sd1())), strict=True):
+@pytest.mark.parametrize(
+    ("make", "rule", "other"), [(tiny.sd1, "ode", tiny.sdxl_turbo), (tiny.sdxl_turbo, "turbo", tiny.sd1)]
+)
+def test_a_single_file_is_the_model_of_its_folder(tmp_path: Path, make: Any, rule: str, other: Any, text: bool) -> None:
+    file = checkpoint.write(make(), tmp_path / "model.safetensors", text)
+    model = load(file, base=str(make()))
+    assert model.rule == rule
+    for ours, theirs in zip(outputs(model), outputs(load(make())), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
+    refused(file, "of another kind", base=str(other()))
 
 
-@pytest.mark.parametrize("text", [True, False])
-def test_a_single_file_of_xl_is_the_model_of_its_folder(tmp_path: Path, text: bool) -> None:
-    file = checkpoint.write(tiny.sdxl_turbo(), tmp_path / "model.safetensors", text)
-    model = load(file, base=str(tiny.sdxl_turbo()))
-    assert model.rule == "turbo"
-    for ours, theirs in zip(outputs(model), outputs(load(tiny.sdxl_turbo())), strict=True):
-        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
-    refused(file, "of another kind", base=str(tiny.sd1()))
-
-
-def test_the_autoencoder_of_xl_is_computed_in_float32_where_the_rest_is_in_float16() -> None:
-    model = load(tiny.sdxl_turbo(), dtype="float16")
-    assert (model.denoiser.unet.dtype, model.codec.vae.dtype) == (torch.float16, torch.float32)
-    assert load(tiny.sd1(), dtype="float16").codec.vae.dtype == torch.float16
+def test_a_refiner_is_refused_by_name(tmp_path: Path) -> None:
+    folder = copy(tiny.sdxl_turbo(), tmp_path)
+    change_json(folder / "model_index.json", text_encoder=[None, None])
+    refused(folder, "a refiner; use the model that it refines")
 
 
 def test_a_single_file_may_lack_the_autoencoder_that_is_given(tmp_path: Path) -> None:

@@ -273,7 +273,9 @@ class Engine:
                     session.settle()
                 groups = [session.take(entering[session]) for session in sessions]
                 begun.append((sessions, self._begin(sessions, groups, built)))
-        return lambda: {each: frames for sessions, wait in begun for each, frames in zip(sessions, wait(), strict=True)}
+        return lambda: {
+            session: frames for sessions, finish in begun for session, frames in zip(sessions, finish(), strict=True)
+        }
 
     def _begin(
         self, sessions: Sequence[Session], groups: Sequence[Group[Frame] | None], built: Plan | None

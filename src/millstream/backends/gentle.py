@@ -19,12 +19,15 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-
 _showing = Event()
 
 
 def begin() -> None:
-    """From here on a show may run on what was built: before there is none to hold up."""
+    """From here on a show may run on what was built.
+
+    What comes before is not to give way: there is no show that it holds up, and a library that begins its threads then,
+    as OpenVINO does, goes on computing ticks in them.
+    """
     _showing.set()
 
 
@@ -41,11 +44,10 @@ def give_way() -> None:
 
 
 def aside(work: Callable[[], T], patience: float) -> T:
-    """Do the work in a thread that gives way, and wait for it: here, where it need not.
+    """Do the work in a thread that gives way, and wait for it.
 
-    Or where it was starved: then it is done again here, after so many seconds of patience.
-
-    For what lets go of the interpreter nearly all the time: a starved thread that holds it holds up the show.
+    It is done here where it need not give way, and again here where it was starved for `patience` seconds. It has to
+    let go of the interpreter nearly all the time: a starved thread that holds it holds up the show.
     """
     if sys.platform != "linux" or not asked():
         return work()

@@ -148,9 +148,12 @@ def _look_into(path: Path) -> tuple[bool, bool]:
 
 def _check_kind(folder: Path) -> bool:
     """Whether a folder holds Stable Diffusion XL. Raises ModelError for what is neither that nor 1.x nor 2.x."""
-    kind = _read_json(folder / "model_index.json").get("_class_name")
+    index = _read_json(folder / "model_index.json")
+    kind = index.get("_class_name")
     if kind not in PIPELINES + XL_PIPELINES:
         raise ModelError(f"{folder}: {kind} is not supported; use a Stable Diffusion 1.x, 2.x or XL model")
+    if index.get("text_encoder") == [None, None]:  # it reads with XL's second alone, and wants a score of beauty
+        raise ModelError(f"{folder}: a refiner; use the model that it refines")
     return kind in XL_PIPELINES
 
 
