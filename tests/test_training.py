@@ -162,6 +162,7 @@ def test_text_alone_starts_from_noise_and_a_second_step_from_the_answer_to_the_f
         source=0 * latent,
         target=latent,
         counts=torch.ones(1),
+        scene=torch.tensor([True, False, False, True]),
         text_only=torch.tensor([True, False, False, True]),
         first=torch.tensor([999, 499, 739, 300]),
         second=torch.tensor([-1, -1, 379, -1]),
@@ -243,15 +244,16 @@ def test_weights_without_an_optimiser_are_gone_on_from(tmp_path):
 def test_a_training_begins_with_what_ships_and_overwrites_no_other(tmp_path, monkeypatch):
     monkeypatch.setattr(autoencoder, "CHECKPOINT", tmp_path / "autoencoder.pt")
     monkeypatch.setattr(denoiser, "CHECKPOINT", tmp_path / "denoiser.pt")
-    monkeypatch.setattr(text, "trained", lambda: text.Reader(tokenizer.build()))
+    monkeypatch.setattr(text, "CHECKPOINT", tmp_path / "text.pt")
     shipped.main()
     begun = torch.load(autoencoder.CHECKPOINT, weights_only=True)["step"], autoencoder.PLAN.steps
     assert begun[0] == begun[1]
     assert next(autoencoder.trained().parameters()).dtype == torch.float32
     trainer = loop.Trainer(denoiser.Denoiser(text.trained()), denoiser.PLAN, denoiser.CHECKPOINT)
     assert trainer.step == 0
-    shipping = load_file(embedded.path() / "unet" / "diffusion_pytorch_model.safetensors")
-    assert all(torch.equal(value.half(), shipping[name]) for name, value in trainer.model.unet.state_dict().items())
+    for part, network in (("unet", trainer.model.unet), ("text_encoder", trainer.model.text)):
+        shipping = load_file(next((embedded.path() / part).glob("*.safetensors")))
+        assert all(torch.equal(value.half(), shipping[name]) for name, value in network.state_dict().items())
     with pytest.raises(SystemExit, match="is there already"):
         shipped.main()
 
@@ -282,22 +284,32 @@ class Nothing:
 
 
 def test_an_error_counts_where_the_examples_say(monkeypatch):
-    """The target is nothing but a stripe, which counts or does not."""
-    counts = torch.zeros(3, 4, 4)
-    counts[0], counts[1, 0], counts[2, 1:] = 1, 1, 1
-    target = torch.zeros(3, 2, 4, 4)
+    """The target is nothing but a stripe, which counts or does not; a scene's error counts by its square."""
+    counts = torch.zeros(5, 4, 4)
+    counts[[0, 3]], counts[[1, 4], 0], counts[2, 1:] = 1, 1, 1
+    target = torch.zeros(5, 2, 4, 4)
     target[:, :, 0] = 3
+    scene = torch.arange(5) > 2
     loss = denoiser.Loss.__new__(denoiser.Loss)
     loss.model = type(
         "Zero", (), {"prompt": lambda self, t: t, "__call__": lambda self, x, t, p: torch.zeros_like(x)}
     )()
-    found = bank.Examples(target, target, counts, *[torch.zeros(3, dtype=torch.long)] * 5)
+    found = bank.Examples(target, target, counts, scene, *[torch.zeros(5, dtype=torch.long)] * 5)
     loss.bank = SimpleNamespace(examples=lambda batch: found)
     loss.pixels = torch.zeros(2, 2, 3, 3)
     loss.pixels[[0, 1], [0, 1], 1, 1] = 1
     monkeypatch.setattr(denoiser, "network_input", lambda model, examples, noise, prompt: (target, None))
-    losses = loss._losses(None, torch.zeros(3, 1), torch.Generator())
-    assert losses.tolist() == pytest.approx([1.5, 3.0, 1e-5**0.5], rel=0.01)
+    losses = loss._losses(None, torch.zeros(5, 1), torch.Generator())
+    steep = 2 * denoiser.AS_STEEP
+    assert losses.tolist() == pytest.approx([1.5, 3.0, 1e-5**0.5, 1.5**2 / steep, 3.0**2 / steep], rel=0.01)
+
+
+def test_an_error_of_a_scene_weighs_as_much_as_that_of_a_style_where_the_module_says():
+    error = torch.tensor([0.5, 1.0, 2.0]) * denoiser.AS_STEEP
+    style, scene = error.clone().square().requires_grad_(), error.square().requires_grad_()
+    denoiser.weighed(style, torch.zeros(3, dtype=torch.bool)).sum().backward()
+    denoiser.weighed(scene, torch.ones(3, dtype=torch.bool)).sum().backward()
+    assert (scene.grad / style.grad).tolist() == pytest.approx([0.5, 1.0, 2.0], rel=0.01)
 
 
 def test_a_scene_and_its_drawing_depend_on_their_number_alone(monkeypatch):

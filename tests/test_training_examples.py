@@ -125,7 +125,6 @@ def test_a_drawing_leads_to_its_scene_or_stays_as_it_is():
         assert (target - 50) % 2 == 0 and source == target + 1
         assert any(phrase in caption for phrase in scenes.OBJECTS[scene.obj])
     assert kept / 2000 == pytest.approx(examples.KEPT, abs=0.03)
-    assert (made(0, latents.SIDE, 20, 0.5).cover == -1).all()  # whole pictures count everywhere
 
 
 def counting(name, side=None):
@@ -201,15 +200,17 @@ def test_the_bank_cuts_out_the_windows_that_a_batch_names(monkeypatch, tmp_path)
     np.save(tmp_path / "which.npy", np.stack([pools.assigned(index) for index in range(3)]))
     made = bank.Bank()
     every = np.concatenate([file.reshape(-1, 2, 32, 32) for file in files.values()]).astype(np.float32)
-    drawings = made.drawings(0, 16, 9, 0.5)
-    for batch in (made.styles(0, 16, 20, 0.5), drawings, made.texts(0, 6, 0.5)):
+    drawings, whole = made.drawings(0, 16, 9, 0.5), made.drawings(0, 32, 5, 0.5)
+    for batch in (made.styles(0, 16, 20, 0.5), drawings, whole, made.texts(0, 6, 0.5)):
         found = made.examples(batch)
         for place, (top, left) in enumerate(batch.corner):
             window = slice(top, top + batch.patch), slice(left, left + batch.patch)
             assert np.array_equal(found.source[place].numpy(), every[(batch.source[place], slice(None), *window)])
             assert np.array_equal(found.target[place].numpy(), every[(batch.target[place], slice(None), *window)])
             cover = batch.cover[place]
-            counts = covers[(cover, *window)] if cover >= 0 else np.ones((batch.patch, batch.patch))
+            part = cover >= 0 and batch.patch < 32  # whole pictures count everywhere
+            counts = covers[(cover, *window)] if part else np.ones((batch.patch, batch.patch))
+            assert found.scene[place] == (cover >= 0 or batch.text_only[place])
             assert np.array_equal(found.counts[place].numpy(), counts)
         assert found.again.tolist() == [place for place, time in enumerate(batch.second) if time >= 0]
         assert found.first.tolist() == batch.first.tolist()

@@ -18,6 +18,7 @@ class Examples(NamedTuple):
     source: Float[Tensor, "b c h w"]
     target: Float[Tensor, "b c h w"]
     counts: Float[Tensor, "b h w"]
+    scene: Bool[Tensor, "b"]  # not a style
     text_only: Bool[Tensor, "b"]
     first: Int[Tensor, "b"]
     second: Int[Tensor, "b"]
@@ -43,9 +44,10 @@ class Bank:
         source, target = (
             _windows(self.latents, rows, batch).permute(0, 3, 1, 2).float() for rows in (batch.source, batch.target)
         )
-        everywhere = on_device(batch.cover < 0)[:, None, None]
+        everywhere = on_device((batch.cover < 0) | (batch.patch == self.latents.shape[1]))[:, None, None]
         counts = torch.maximum(_windows(self.covers, batch.cover.clip(0), batch), everywhere).float()
-        marks = (batch.text_only, batch.first, batch.second, batch.teacher, np.flatnonzero(batch.second >= 0))
+        scene = batch.text_only | (batch.cover >= 0)
+        marks = (scene, batch.text_only, batch.first, batch.second, batch.teacher, np.flatnonzero(batch.second >= 0))
         return Examples(source, target, counts, *(on_device(mark) for mark in marks))
 
 

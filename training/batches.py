@@ -21,7 +21,7 @@ SINGLE, DOUBLE = 0.5, 0.4  # shares of first and of second steps; the others sta
 class Pair:
     """One training example: rows of the bank, the corner of the window in them, and the caption.
 
-    `text_only` says that text alone asks for it, `cover` which cover says where it counts; -1: everywhere.
+    `text_only` says that text alone asks for it, `cover` which cover says where a drawing's object is; -1: no drawing.
     """
 
     source: int

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
@@ -20,9 +20,11 @@ from training.batches import Batch
 from training.examples import SEED
 
 CHECKPOINT = pack.WORK / "denoiser.pt"
-ON_CPU = loop.Plan(steps=24_000, rate=1e-3, average=0.998, warm_up=200)
+ON_CPU = loop.Plan(steps=16_000, rate=1e-3, average=0.998, warm_up=200)
 ON_GPU = loop.Plan(steps=5_000, rate=2e-3, average=0.995, warm_up=200, save_every=200)  # of steps with 50 times as much
 PLAN = ON_GPU if loop.GPU else ON_CPU
+
+AS_STEEP = 0.1  # error, of values from -1 to 1, at which a scene weighs as much as a styled picture
 
 Latents = Float[Tensor, "b c h w"]
 Prompt = Float[Tensor, "b words width"]
@@ -66,6 +68,9 @@ class Loss:
     An error of one in a latent says little: what is smooth over its neighbours costs several times as much in the
     picture as what is not. So the loss looks at the picture of the error, by a convolution that is nearly the decoder
     (latents.pixels_of): 30 dB from it, and the decoder itself would cost half as much again as the denoiser.
+
+    Of a styled picture its root counts, so that all styles weigh alike, the gentle and the bold. Not so of a scene:
+    what is nearly right would outweigh what is all wrong, and a network that may leave a drawing as it is does so.
     """
 
     def __init__(self, model: Denoiser, bank: Bank, drawn: Iterator[phases.Drawn]) -> None:
@@ -87,7 +92,12 @@ class Loss:
             made: Latents = self.model(noisy, times, prompt)
             error = nn.functional.conv2d(made - examples.target, self.pixels, padding=1)
         counted = (error.float().square().mean(1) * examples.counts).sum((1, 2)) / examples.counts.sum((1, 2)).clamp(1)
-        return counted.add(1e-5).sqrt()
+        return weighed(counted, examples.scene)
+
+
+def weighed(error: Float[Tensor, "b"], scene: Bool[Tensor, "b"]) -> Float[Tensor, "b"]:
+    """The losses of mean squared errors: the square of a scene's counts, the root of a styled picture's."""
+    return torch.where(scene, error / (2 * AS_STEEP), error.add(1e-5).sqrt())
 
 
 def network_input(

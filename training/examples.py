@@ -63,8 +63,7 @@ class Drawings:
         if rng.random() < KEPT:  # flat colours stay flat where nothing is asked
             kept = clean + int(rng.integers(2))
             return Pair(kept, kept, captions.caption(None, rng), corner)
-        cover = index if patch < latents.SIDE else -1
-        return Pair(clean + 1, clean, scenes.caption(scene.obj, scene.place, rng), corner, cover=cover)
+        return Pair(clean + 1, clean, scenes.caption(scene.obj, scene.place, rng), corner, cover=index)
 
 
 class Texts:
@@ -99,6 +98,6 @@ def on_grid(side: int, patch: int, rng: Generator) -> tuple[int, int]:
 
 def around(layout: scenes.Layout, side: int, patch: int, rng: Generator) -> tuple[int, int]:
     """The corner of a window of `patch` latents about an object: its details are what drawings have to teach."""
-    near = np.array([layout.y, layout.x]) + rng.uniform(-0.4, 0.4, 2) * layout.size
+    near = np.array([layout.y, layout.x]) + rng.uniform(-0.2, 0.2, 2) * layout.size
     top, left = np.rint(near * side - patch / 2).clip(0, side - patch).astype(int).tolist()
     return top, left

@@ -33,9 +33,9 @@ class Phase:
     near: float
 
 
-ON_CPU = (
-    Phase(0.8, styles=4, patch=16, drawings=24, drawn=16, texts=3, near=0.6),  # windows: most of them is object
-    Phase(1.0, styles=2, patch=32, drawings=6, drawn=32, texts=4, near=0.8),  # whole pictures, as they are run
+ON_CPU = (  # windows that hold most objects whole: of a part nobody can tell where in the object it lies
+    Phase(0.5, styles=4, patch=24, drawings=26, drawn=24, texts=6, near=0.7),
+    Phase(1.0, styles=8, patch=32, drawings=12, drawn=32, texts=2, near=0.8),  # whole pictures, as they are run
 )
 ON_GPU = (  # whole pictures, many at once: calls took long to launch (not profiled). By tens: see batches.assemble
     Phase(0.6, styles=380, patch=32, drawings=380, drawn=32, texts=260, near=0.5),

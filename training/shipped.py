@@ -1,16 +1,18 @@
 """`python -m training.shipped`: let a training begin with the networks that ship, where no checkpoint is at hand.
 
-The autoencoder counts as trained, and the pool's latents stay what the shipped denoiser knows; the denoiser begins its
-plan with the shipped weights.
+The autoencoder and the text encoder count as trained, and so the pool's latents and the prompts stay what the shipped
+denoiser knows; the denoiser begins its plan with the shipped weights. The lines that name what a caption asks for
+(training.text) are not shipped: no figure can be taken of them.
 """
 
 from pathlib import Path
 
 from diffusers import AutoencoderDC, UNet2DConditionModel
 from torch import nn
+from transformers import CLIPTextModel
 
 from millstream import embedded
-from training import autoencoder, denoiser, loop, text
+from training import autoencoder, denoiser, loop, text, tokenizer
 
 
 def keep(model: nn.Module, path: Path, step: int) -> None:
@@ -21,10 +23,13 @@ def keep(model: nn.Module, path: Path, step: int) -> None:
 
 
 def main() -> None:
-    """Write both checkpoints."""
+    """Write the three checkpoints."""
     vae = AutoencoderDC.from_pretrained(embedded.path() / "vae").float()
     keep(vae, autoencoder.CHECKPOINT, autoencoder.PLAN.steps)
-    model = denoiser.Denoiser(text.trained())
+    reader = text.Reader(tokenizer.build())
+    reader.text = CLIPTextModel.from_pretrained(embedded.path() / "text_encoder").float()
+    keep(reader, text.CHECKPOINT, text.PLAN.steps)
+    model = denoiser.Denoiser(reader)
     model.unet = UNet2DConditionModel.from_pretrained(embedded.path() / "unet").float()
     keep(model, denoiser.CHECKPOINT, 0)
 
