@@ -30,7 +30,7 @@ DRAWN, CANONICAL = pools.POOL / "scenes.npy", pools.POOL / "canonical.npy"
 PIXELS, COVERS = pools.POOL / "pixels.npy", pools.POOL / "covers.npy"
 SIDE = crops.SIDE // shapes.SCALE
 SCENES = 32_000 if loop.GPU else 5_000  # a GPU comes to each as often nevertheless
-# Two cores come to these often enough; each further object is one that all of them are seen less often for.
+# Two cores come to each of these often enough; every further object would leave fewer of the same steps to each.
 EASY = ("panda", "apple", "mushroom", "tree", "palm", "house", "car", "bus", "umbrella", "star", "heart", "ghost")
 TAUGHT = tuple(scenes.OBJECTS) if loop.GPU else EASY
 SEED = 3
