@@ -2,7 +2,7 @@
 
 import json
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from math import isfinite
 from time import monotonic
@@ -221,17 +221,31 @@ def test_a_worker_that_is_killed_is_waited_for_no_longer_than_told() -> None:
     assert [gate.figure for gate in row.gates] == ["beyond_load_s"]
 
 
+def kept(monkeypatch: pytest.MonkeyPatch, measure: Callable[..., float]) -> list[float]:
+    """What this method of Show gives from now on."""
+    given: list[float] = []
+
+    def noted(show: Show, *times: float) -> float:
+        given.append(measure(show, *times))
+        return given[-1]
+
+    monkeypatch.setattr(Show, measure.__name__, noted)
+    return given
+
+
 def test_a_swap_tells_how_long_a_picture_was_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("millstream.bench.live.swap.SIDE", 32)
     monkeypatch.setattr("millstream.bench.live.swap.STEADY", 0.5)
     changes = {"up": {"steps": 4, "width": 48}, "back": {"steps": 2, "width": 32}}
     monkeypatch.setattr("millstream.bench.live.swap.CHANGES", changes)
+    own, waits = kept(monkeypatch, Show.own_time), kept(monkeypatch, Show.longest)
     up, back = swaps(str(tiny.small()))
     assert [up.case, back.case] == ["swap, up", "swap, back"]
-    for row in (up, back):
-        figures = row.figures
-        assert figures["gap_ms"] >= figures["frame_ms"] > 0
-        assert figures["frames"] == pytest.approx(figures["gap_ms"] / figures["frame_ms"], rel=0.1)
+    for number, row in enumerate((up, back)):
+        figures, (gap, building) = row.figures, waits[2 * number :][:2]
+        assert figures["frame_ms"] == round(1e3 * max(own[2 * number :][:2]), 1) > 0  # before the change and after it
+        assert (figures["gap_ms"], figures["building_gap_ms"]) == (round(1e3 * gap, 1), round(1e3 * building, 1))
+        assert figures["frames"] == pytest.approx(gap / max(own[2 * number :][:2]), abs=0.01)
         assert figures["built_s"] >= 0
 
 

@@ -283,33 +283,56 @@ class Nothing:
         return torch.zeros_like(noisy)
 
 
-def test_an_error_counts_where_the_examples_say(monkeypatch):
-    """The target is nothing but a stripe, which counts or does not; a scene's error counts by its square."""
-    counts = torch.zeros(5, 4, 4)
-    counts[[0, 3]], counts[[1, 4], 0], counts[2, 1:] = 1, 1, 1
-    target = torch.zeros(5, 2, 4, 4)
+STEEP = denoiser.AS_STEEP
+FIRST, SECOND, TARGET = (-1, False), (259, False), (-1, True)
+
+
+def marked(counts, scene, run):
+    """One example of a kind; `run` is the second step's time, and whether the target itself is noised."""
+    nothing, (second, teacher) = torch.zeros(1, dtype=torch.long), run
+    marks = (torch.tensor([scene]), nothing, nothing, torch.tensor([second]), torch.tensor([teacher]), nothing)
+    target = torch.zeros(1, 2, 4, 4)
     target[:, :, 0] = 3
-    scene = torch.arange(5) > 2
+    return bank.Examples(target, target, counts, *marks)
+
+
+@pytest.mark.parametrize(
+    ("row", "rest", "scene", "run", "expected"),
+    [
+        (1, 1, False, FIRST, 1.5),
+        (1, 0, False, FIRST, 3.0),
+        (0, 1, False, FIRST, 1e-5**0.5),
+        (3, 1, False, SECOND, (3 * 9 / 6) ** 0.5),
+        (1, 1, True, FIRST, 9 / 4 / (2 * STEEP)),
+        (1, 0, True, FIRST, 9 / (2 * STEEP)),
+        (1, 1, True, SECOND, (3 - STEEP / 2) / 4),
+        (3, 1, True, TARGET, (3 - STEEP / 2) / 2),
+    ],
+)
+def test_an_error_counts_as_the_examples_say(row, rest, scene, run, expected, monkeypatch):
+    """The answer is off by 3 in one of four rows, which counts as `row` says, and right in the others."""
+    counts = torch.full((1, 4, 4), float(rest))
+    counts[:, 0] = row
+    found = marked(counts, scene, run)
     loss = denoiser.Loss.__new__(denoiser.Loss)
-    loss.model = type(
-        "Zero", (), {"prompt": lambda self, t: t, "__call__": lambda self, x, t, p: torch.zeros_like(x)}
-    )()
-    found = bank.Examples(target, target, counts, scene, *[torch.zeros(5, dtype=torch.long)] * 5)
-    loss.bank = SimpleNamespace(examples=lambda batch: found)
+    loss.model, loss.bank = Nothing(), SimpleNamespace(examples=lambda batch: found)
+    loss.drawn = iter([(None, torch.zeros(1, 1))])
     loss.pixels = torch.zeros(2, 2, 3, 3)
     loss.pixels[[0, 1], [0, 1], 1, 1] = 1
-    monkeypatch.setattr(denoiser, "network_input", lambda model, examples, noise, prompt: (target, None))
-    losses = loss._losses(None, torch.zeros(5, 1), torch.Generator())
-    steep = 2 * denoiser.AS_STEEP
-    assert losses.tolist() == pytest.approx([1.5, 3.0, 1e-5**0.5, 1.5**2 / steep, 3.0**2 / steep], rel=0.01)
+    monkeypatch.setattr(denoiser, "network_input", lambda model, examples, noise, prompt: (found.source, None))
+    assert float(loss(0)) == pytest.approx(expected, rel=0.01)
 
 
-def test_an_error_of_a_scene_weighs_as_much_as_that_of_a_style_where_the_module_says():
-    error = torch.tensor([0.5, 1.0, 2.0]) * denoiser.AS_STEEP
-    style, scene = error.clone().square().requires_grad_(), error.square().requires_grad_()
-    denoiser.weighed(style, torch.zeros(3, dtype=torch.bool)).sum().backward()
-    denoiser.weighed(scene, torch.ones(3, dtype=torch.bool)).sum().backward()
-    assert (scene.grad / style.grad).tolist() == pytest.approx([0.5, 1.0, 2.0], rel=0.01)
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("run", [FIRST, SECOND, TARGET])
+def test_an_error_of_a_scene_weighs_as_much_as_that_of_a_style_where_the_module_says(scale, run):
+    steepness = []
+    for scene in (True, False):
+        error = torch.full((1, 2, 4, 4), scale * STEEP, requires_grad=True)
+        denoiser.weighed(error, marked(torch.ones(1, 4, 4), scene, run)).sum().backward()
+        steepness.append(float(error.grad.sum()))
+    grows = scale if run is FIRST else min(scale, 1)
+    assert steepness[0] / steepness[1] == pytest.approx(grows, rel=0.01)
 
 
 def test_a_scene_and_its_drawing_depend_on_their_number_alone(monkeypatch):

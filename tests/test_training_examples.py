@@ -34,7 +34,7 @@ def pairs():
 
 
 def test_examples_are_first_steps_second_steps_or_the_target_itself():
-    batch = batches.assemble(pairs(), 16, examples.FIRST, default_rng(6), 0.5)
+    batch = batches.assemble(pairs(), examples.FIRST, default_rng(6), 0.5)
     second, teacher = batch.second >= 0, batch.teacher
     assert not (second & teacher).any()
     assert abs(second.sum() - batches.DOUBLE * 2000) <= 1
@@ -50,24 +50,16 @@ def test_examples_are_first_steps_second_steps_or_the_target_itself():
 def test_on_a_gpu_every_batch_has_as_many_second_steps(phase):
     rng = default_rng(12)
     for count in (phase.styles, phase.drawings, phase.texts):
-        made = [batches.assemble(pairs()[:count], 32, examples.FIRST, rng, 0.5) for _ in range(20)]
+        made = [batches.assemble(pairs()[:count], examples.FIRST, rng, 0.5) for _ in range(20)]
         assert {int((batch.second >= 0).sum()) for batch in made} == {round(batches.DOUBLE * count)}
 
 
 def test_a_small_batch_has_each_kind_as_often_as_a_large_one():
     rng = default_rng(10)
     three = pairs()[:3]
-    many = [batches.assemble(three, 16, examples.FIRST, rng, 0.5) for _ in range(2000)]
+    many = [batches.assemble(three, examples.FIRST, rng, 0.5) for _ in range(2000)]
     teacher = np.mean([batch.teacher.mean() for batch in many])
     assert teacher == pytest.approx(1 - batches.SINGLE - batches.DOUBLE, abs=0.02)
-
-
-def test_windows_lie_on_the_grid_of_the_patterns_and_reach_everywhere():
-    rng, side = default_rng(7), 32
-    for patch in (16, 24, 32):
-        places = range(0, side - patch + 1, 4)
-        corners = {examples.on_grid(side, patch, rng) for _ in range(400)}
-        assert corners == {(top, left) for top in places for left in places}
 
 
 def test_texts_of_a_batch_share_a_place_and_differ_in_the_object():
@@ -78,7 +70,7 @@ def test_texts_of_a_batch_share_a_place_and_differ_in_the_object():
         pairs = [asked[row - 100] for row in drawn.target]
         assert len({place for _, place in pairs}) == 1
         assert len({obj for obj, _ in pairs}) == 5
-        assert drawn.text_only.all() and drawn.patch == 32 and not drawn.corner.any()
+        assert drawn.text_only.all()
         assert all(any(phrase in text for phrase in scenes.OBJECTS[obj])
                    for text, (obj, _) in zip(drawn.texts, pairs, strict=True) if obj)  # fmt: skip
         seen |= set(pairs)
@@ -96,7 +88,7 @@ def styled(monkeypatch, tmp_path):
 
 
 def test_a_style_leads_from_a_crop_to_its_own_version_and_a_neutral_caption_nowhere(styled):
-    drawn = styled(0, 16, 2000, 0.5)
+    drawn = styled(0, 2000, 0.5)
     names, neutral = list(styles.STYLES), 0
     for source, target, caption in zip(drawn.source, drawn.target, drawn.texts, strict=True):
         crop, version = divmod(target - 7, 1 + pools.PER_CROP)
@@ -112,7 +104,7 @@ def test_a_style_leads_from_a_crop_to_its_own_version_and_a_neutral_caption_nowh
 
 def test_a_drawing_leads_to_its_scene_or_stays_as_it_is():
     made = examples.Drawings(50, 30)
-    drawn, kept = made(0, 16, 2000, 0.5), 0
+    drawn, kept = made(0, 2000, 0.5), 0
     for source, target, cover, caption in zip(drawn.source, drawn.target, drawn.cover, drawn.texts, strict=True):
         assert 50 <= target < 110
         if source == target:
@@ -127,13 +119,12 @@ def test_a_drawing_leads_to_its_scene_or_stays_as_it_is():
     assert kept / 2000 == pytest.approx(examples.KEPT, abs=0.03)
 
 
-def counting(name, side=None):
+def counting(name):
     """Stands where examples are, and gives as many as were asked for."""
 
-    def batch(step, *asked):
-        *patch, count, near = asked
+    def batch(step, count, near):
         pairs = [batches.Pair(step, step, f"{name} {step}", text_only=name == "text")] * count
-        return batches.assemble(pairs, *(patch or [side]), examples.FIRST, default_rng(8), near)
+        return batches.assemble(pairs, examples.FIRST, default_rng(8), near)
 
     return batch
 
@@ -142,18 +133,16 @@ def counting(name, side=None):
 def test_every_step_has_styles_and_scenes_as_its_phase_says(recipe, monkeypatch):
     monkeypatch.setattr(phases, "PHASES", recipe)
     words, begin = tokenizer.build(), 0
-    steps = phases.Steps(1000, words, counting("style"), counting("drawing"), counting("text", 32))
+    steps = phases.Steps(1000, words, counting("style"), counting("drawing"), counting("text"))
     for phase in recipe:
         end = round(phase.until * 1000)
         for step in (begin, end - 1):
-            drawn = steps(step)
-            assert [batch.patch for batch, _ in drawn] == list(dict.fromkeys((phase.patch, phase.drawn, 32)))
-            named = [caption for batch, _ in drawn for caption in batch.texts]
-            assert named == (
+            batch, tokens = steps(step)
+            assert batch.texts == (
                 [f"style {step}"] * phase.styles + [f"drawing {step}"] * phase.drawings + [f"text {step}"] * phase.texts
             )
-            assert all(torch.equal(tokens, text.encode(words, batch.texts)) for batch, tokens in drawn)
-            assert sum(int(batch.text_only.sum()) for batch, _ in drawn) == phase.texts
+            assert torch.equal(tokens, text.encode(words, batch.texts))
+            assert int(batch.text_only.sum()) == phase.texts
         begin = end
     assert begin == 1000
 
@@ -165,24 +154,21 @@ def test_steps_drawn_ahead_come_in_order_and_alike_wherever_they_begin(workers, 
     steps = phases.Steps(30, words, counting("style"), examples.Drawings(0, 5), examples.Texts(10))
     drawn = list(steps.begin(20))
     assert len(drawn) == 10
-    for step, made in enumerate(drawn, 20):
-        for (batch, tokens), (wanted, wanted_tokens) in zip(made, steps(step), strict=True):
-            assert batch.texts == wanted.texts and torch.equal(tokens, wanted_tokens)
-            assert np.array_equal(batch.target, wanted.target) and np.array_equal(batch.first, wanted.first)
+    for step, (batch, tokens) in enumerate(drawn, 20):
+        wanted, wanted_tokens = steps(step)
+        assert batch.texts == wanted.texts and torch.equal(tokens, wanted_tokens)
+        assert np.array_equal(batch.target, wanted.target) and np.array_equal(batch.first, wanted.first)
 
 
-def test_batches_of_one_size_become_one_and_nothing_in_them_changes():
-    sizes = (4, 8, 4, 8, 12)
-    made = [counting(f"{n}")(n, size, n + 1, 0.5) for n, size in enumerate(sizes)]
-    found = batches.by_size(made)
-    assert [batch.patch for batch in found] == [4, 8, 12]
-    for batch, parts in zip(found, ((0, 2), (1, 3), (4,)), strict=True):
-        assert batch.texts == [caption for part in parts for caption in made[part].texts]
-        for name in ("source", "target", "corner", "text_only", "cover", "first", "second", "teacher"):
-            assert np.array_equal(getattr(batch, name), np.concatenate([getattr(made[part], name) for part in parts]))
+def test_batches_become_one_and_nothing_in_them_changes():
+    made = [counting(f"{n}")(n, n + 1, 0.5) for n in range(4)]
+    found = batches.joined(made)
+    assert found.texts == [caption for batch in made for caption in batch.texts]
+    for name in ("source", "target", "text_only", "cover", "first", "second", "teacher"):
+        assert np.array_equal(getattr(found, name), np.concatenate([getattr(batch, name) for batch in made]))
 
 
-def test_the_bank_cuts_out_the_windows_that_a_batch_names(monkeypatch, tmp_path):
+def test_the_bank_gives_the_latents_that_a_batch_names(monkeypatch, tmp_path):
     rng = default_rng(11)
     shapes_of = {
         "LATENTS": (3, 9, 2, 32, 32),
@@ -200,31 +186,15 @@ def test_the_bank_cuts_out_the_windows_that_a_batch_names(monkeypatch, tmp_path)
     np.save(tmp_path / "which.npy", np.stack([pools.assigned(index) for index in range(3)]))
     made = bank.Bank()
     every = np.concatenate([file.reshape(-1, 2, 32, 32) for file in files.values()]).astype(np.float32)
-    drawings, whole = made.drawings(0, 16, 9, 0.5), made.drawings(0, 32, 5, 0.5)
-    for batch in (made.styles(0, 16, 20, 0.5), drawings, whole, made.texts(0, 6, 0.5)):
+    drawings = made.drawings(0, 9, 0.5)
+    for batch in (made.styles(0, 20, 0.5), drawings, made.texts(0, 6, 0.5)):
         found = made.examples(batch)
-        for place, (top, left) in enumerate(batch.corner):
-            window = slice(top, top + batch.patch), slice(left, left + batch.patch)
-            assert np.array_equal(found.source[place].numpy(), every[(batch.source[place], slice(None), *window)])
-            assert np.array_equal(found.target[place].numpy(), every[(batch.target[place], slice(None), *window)])
-            cover = batch.cover[place]
-            part = cover >= 0 and batch.patch < 32  # whole pictures count everywhere
-            counts = covers[(cover, *window)] if part else np.ones((batch.patch, batch.patch))
-            assert found.scene[place] == (cover >= 0 or batch.text_only[place])
-            assert np.array_equal(found.counts[place].numpy(), counts)
+        assert np.array_equal(found.source.numpy(), every[batch.source])
+        assert np.array_equal(found.target.numpy(), every[batch.target])
+        assert found.scene.tolist() == ((batch.cover >= 0) | batch.text_only).tolist()
+        for cover, counts in zip(batch.cover, found.counts, strict=True):
+            there = covers[cover] if cover >= 0 else np.zeros((32, 32))
+            assert np.array_equal(counts.expand(32, 32).numpy(), 1 + bank.OBJECT * there)
         assert found.again.tolist() == [place for place, time in enumerate(batch.second) if time >= 0]
         assert found.first.tolist() == batch.first.tolist()
     assert {len(files["LATENTS"]) * 9 <= row < len(every) - len(latents.asked()) for row in drawings.target} == {True}
-
-
-def test_windows_of_a_drawing_lie_in_it_and_about_its_object():
-    rng, side = default_rng(9), 32
-    for patch in (16, 24, 32):
-        for _ in range(300):
-            layout = scenes.sample(rng).layout
-            corner = examples.around(layout, side, patch, rng)
-            for begin, centre in zip(corner, (layout.y, layout.x), strict=True):
-                assert 0 <= begin <= side - patch
-                far = 0.4 * layout.size * side
-                low, high = np.clip((centre * side - far, centre * side + far), patch / 2, side - patch / 2)
-                assert low - 0.5 <= begin + patch / 2 <= high + 0.5

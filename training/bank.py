@@ -1,19 +1,21 @@
-"""All latents that the denoiser is trained on, where the network is; a batch says which, and the bank cuts them out."""
+"""All latents that the denoiser is trained on, where the network is; a batch says which."""
 
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Shaped, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from training import latents, loop
 from training.batches import Batch
 from training.examples import Drawings, Styles, Texts
 
+OBJECT = 2.0  # how much more an error counts where a drawing's object is: a sixth of the picture, and what it is about
+
 
 class Examples(NamedTuple):
-    """A batch on the device. `counts` is 1 where errors count; `again` are the places of those with a second step."""
+    """A batch on the device. `counts` is how much an error counts, `again` are those with a second step."""
 
     source: Float[Tensor, "b c h w"]
     target: Float[Tensor, "b c h w"]
@@ -29,7 +31,7 @@ class Examples(NamedTuple):
 class Bank:
     """Crops with their styled versions, scenes with their drawings, canonical scenes: one tensor, in this order.
 
-    Channels lie last in memory, so that a window is read in one go.
+    Channels lie last in memory, as the network wants them.
     """
 
     def __init__(self) -> None:
@@ -40,23 +42,14 @@ class Bank:
         self.covers: UInt8[Tensor, "n h w"] = torch.from_numpy(np.load(latents.COVERS)).to(loop.DEVICE)
 
     def examples(self, batch: Batch) -> Examples:
-        """The batch, its latents cut out and in float32."""
-        source, target = (
-            _windows(self.latents, rows, batch).permute(0, 3, 1, 2).float() for rows in (batch.source, batch.target)
-        )
-        everywhere = on_device((batch.cover < 0) | (batch.patch == self.latents.shape[1]))[:, None, None]
-        counts = torch.maximum(_windows(self.covers, batch.cover.clip(0), batch), everywhere).float()
+        """The batch with its latents, in float32."""
+        rows = (batch.source, batch.target)
+        source, target = (self.latents[on_device(row)].permute(0, 3, 1, 2).float() for row in rows)
+        drawn = on_device(batch.cover >= 0)[:, None, None]
+        counts = 1 + OBJECT * drawn * self.covers[on_device(batch.cover.clip(0))].float()
         scene = batch.text_only | (batch.cover >= 0)
         marks = (scene, batch.text_only, batch.first, batch.second, batch.teacher, np.flatnonzero(batch.second >= 0))
         return Examples(source, target, counts, *(on_device(mark) for mark in marks))
-
-
-def _windows(
-    bank: Shaped[Tensor, "n h w ..."], rows: Int[np.ndarray, "b"], batch: Batch
-) -> Shaped[Tensor, "b h w ..."]:
-    """The batch's windows of these rows."""
-    y, x = (on_device(batch.corner[:, axis, None] + np.arange(batch.patch)) for axis in (0, 1))
-    return bank[on_device(rows)[:, None, None], y[:, :, None], x[:, None, :]]
 
 
 def on_device(array: np.ndarray | Tensor) -> Tensor:

@@ -5,7 +5,7 @@ photograph, a rough drawing, or for text alone pure noise) and aims at the targe
 the network's own first answer, so that it refines and does not style twice.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ SINGLE, DOUBLE = 0.5, 0.4  # shares of first and of second steps; the others sta
 
 @dataclass(frozen=True)
 class Pair:
-    """One training example: rows of the bank, the corner of the window in them, and the caption.
+    """One training example: rows of the bank, and the caption.
 
     `text_only` says that text alone asks for it, `cover` which cover says where a drawing's object is; -1: no drawing.
     """
@@ -27,21 +27,19 @@ class Pair:
     source: int
     target: int
     text: str
-    corner: tuple[int, int] = (0, 0)
     text_only: bool = False
     cover: int = -1
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Examples of one size, and each one's run: the first step's time, the second's (-1: none), or the target noised
-    (teacher). No latents yet: they stay where the network is (training.bank).
+    """Examples, and each one's run: the first step's time, the second's (-1: none), or the target noised (teacher).
+
+    No latents yet: they stay where the network is (training.bank).
     """
 
-    patch: int
     source: Int[np.ndarray, "b"]
     target: Int[np.ndarray, "b"]
-    corner: Int[np.ndarray, "b 2"]
     texts: list[str]
     text_only: Bool[np.ndarray, "b"]
     cover: Int[np.ndarray, "b"]
@@ -64,20 +62,18 @@ def draw_second(rng: Generator, first: int, near: float) -> int:
     return int(half if rng.random() < near else rng.integers(20, min(first, 520)))
 
 
-def assemble(pairs: Sequence[Pair], patch: int, usual: tuple[int, ...], rng: Generator, near: float) -> Batch:
+def assemble(pairs: Sequence[Pair], usual: tuple[int, ...], rng: Generator, near: float) -> Batch:
     """The pairs, each with a run of its own; `near` is the share of times that are nearly those of the engine.
 
-    A batch has as many of each kind as every other of its size, where they are tens; else one more or less.
+    A batch has as many of each kind as every other as large, where they are tens; else one more or less.
     """
     first = np.array([draw_first(rng, usual, pair.text_only, near) for pair in pairs])
     second = np.array([draw_second(rng, time, near) for time in first])
     kind = (rng.permutation(len(pairs)) + rng.random()) / len(pairs)
     single, teacher = kind < SINGLE, kind > SINGLE + DOUBLE
     return Batch(
-        patch=patch,
         source=np.array([pair.source for pair in pairs]),
         target=np.array([pair.target for pair in pairs]),
-        corner=np.array([pair.corner for pair in pairs]),
         texts=[pair.text for pair in pairs],
         text_only=np.array([pair.text_only for pair in pairs]),
         cover=np.array([pair.cover for pair in pairs]),
@@ -87,16 +83,8 @@ def assemble(pairs: Sequence[Pair], patch: int, usual: tuple[int, ...], rng: Gen
     )
 
 
-def by_size(batches: Iterable[Batch]) -> list[Batch]:
-    """The batches, those of one size in one: a call costs as much again as six of its examples."""
-    sizes: dict[int, list[Batch]] = {}
-    for batch in batches:
-        sizes.setdefault(batch.patch, []).append(batch)
-    return [joined(each) for each in sizes.values()]
-
-
 def joined(batches: Sequence[Batch]) -> Batch:
-    """One batch of them all."""
-    names = ("source", "target", "corner", "text_only", "cover", "first", "second", "teacher")
+    """One batch of them all: a call costs as much again as six of its examples."""
+    names = ("source", "target", "text_only", "cover", "first", "second", "teacher")
     arrays = {name: np.concatenate([getattr(batch, name) for batch in batches]) for name in names}
-    return Batch(batches[0].patch, texts=[text for batch in batches for text in batch.texts], **arrays)
+    return Batch(texts=[text for batch in batches for text in batch.texts], **arrays)

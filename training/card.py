@@ -61,18 +61,19 @@ TRAINING = """
 `python -m training` makes everything anew: crops and procedural styles (OpenCV and NumPy), scenes of drawn objects in
 painted places, the autoencoder ({ae_steps} steps of {ae_batch} patches of {side}x{side}), the text encoder
 ({text_steps} steps of {text_batch} captions, by itself: it learns to name what they ask for), then the denoiser
-({steps} steps, in most of them windows of {window}x{window}, {styles} in styles and {drawings} of rough drawings, and
-{texts} scenes of text alone; two cores are asked for {taught} of {drawn} objects). The weights that ship came of such
-steps in several runs, between which numbers and shapes were changed; the last was 7,700 steps from those before
-(`python -m training.shipped`), at twice the rate from 2,600 on, in 90 minutes; until 1,600 it was asked for 31 and 25
-objects.
+({steps} steps of {styles} pictures in styles, {drawings} scenes of rough drawings and {texts} of text alone; two cores
+are asked for {taught} of {drawn} objects). The weights that ship came of such steps in several runs, between which
+numbers and shapes were changed; the last was 9,000 steps from those before (`python -m training.shipped`), at twice the
+rate, in 78 minutes; until 3,100 it was asked for 26 objects, with 2 texts a step, and until 5,500 steps that refine
+counted by the square as well.
 
 On two cores of an Intel Xeon with AMX, by the pace of some steps of each: text encoder 3 minutes, judge 7, a step of
-the denoiser 0.8 seconds in windows and 0.5 of whole pictures, so {hours:.1f} hours; pictures, styles and their latents
-9 minutes. The autoencoder took 20 minutes on two cores of an AMD EPYC. On a GPU (H100, with 16 cores) pictures, styles
-and latents take 3 minutes; the denoiser is asked for all objects there, in larger steps, and was not trained to its end
-yet.
+the denoiser {seconds} seconds, so {hours:.1f} hours; pictures, styles and their latents 9 minutes. The autoencoder took
+20 minutes on two cores of an AMD EPYC. On a GPU (H100, with 16 cores) pictures, styles and latents take 3 minutes; the
+denoiser is asked for all objects there, in larger steps, and was not trained to its end yet.
 """
+
+SECONDS = 0.52  # a step of the denoiser, on two cores
 
 LIMITS = """
 ## Limits
@@ -121,13 +122,13 @@ def _training() -> str:
         steps=denoiser.ON_CPU.steps,
         text_steps=text_encoder.PLAN.steps,
         text_batch=text_encoder.BATCH,
-        window=most.patch * shapes.SCALE,
         styles=most.styles,
         drawings=most.drawings,
         texts=most.texts,
         taught=len(latents.EASY),
         drawn=len(scenes.OBJECTS),
-        hours=(0.8 * most.until + 0.5 * (1 - most.until)) * denoiser.ON_CPU.steps / 3600,
+        seconds=SECONDS,
+        hours=SECONDS * denoiser.ON_CPU.steps / 3600,
     )
 
 

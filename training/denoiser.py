@@ -10,13 +10,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
 from training import latents, loop, pack, phases, shapes, text
 from training.bank import Bank, Examples, on_device
-from training.batches import Batch
 from training.examples import SEED
 
 CHECKPOINT = pack.WORK / "denoiser.pt"
@@ -69,35 +68,42 @@ class Loss:
     picture as what is not. So the loss looks at the picture of the error, by a convolution that is nearly the decoder
     (latents.pixels_of): 30 dB from it, and the decoder itself would cost half as much again as the denoiser.
 
-    Of a styled picture its root counts, so that all styles weigh alike, the gentle and the bold. Not so of a scene:
-    what is nearly right would outweigh what is all wrong, and a network that may leave a drawing as it is does so.
+    Of a styled picture the root of its mean square counts, so that all styles weigh alike, the gentle and the bold. Not
+    so of a scene: what is nearly right would outweigh what is all wrong, and a network that may leave a drawing as it
+    is does so. Its first step is asked for the mean of all that the drawing may mean, which is soft; its steps below,
+    that refine, for the median, which is not: there large errors count as they are.
     """
 
     def __init__(self, model: Denoiser, bank: Bank, drawn: Iterator[phases.Drawn]) -> None:
-        """`drawn` are the batches of the step that training is at, and of those that follow."""
+        """`drawn` are the batch of the step that training is at, and those that follow."""
         self.model, self.bank, self.drawn = model, bank, drawn
         self.pixels = torch.from_numpy(np.load(latents.PIXELS)).to(loop.DEVICE, memory_format=loop.FORMAT)
 
     def __call__(self, step: int) -> Tensor:
         """The mean loss of step `step`."""
-        random = loop.generator(SEED, step)
-        return torch.cat([self._losses(*batch, random) for batch in next(self.drawn)]).mean()
-
-    def _losses(self, batch: Batch, tokens: Int[Tensor, "b words"], random: torch.Generator) -> Float[Tensor, "b"]:
+        batch, tokens = next(self.drawn)
         examples = self.bank.examples(batch)
+        random = loop.generator(SEED, step)
         noise = torch.randn((2, *examples.source.shape), generator=random, device=loop.DEVICE)
         with loop.autocast():
             prompt = self.model.prompt(on_device(tokens))
             noisy, times = network_input(self.model, examples, noise, prompt)
             made: Latents = self.model(noisy, times, prompt)
             error = nn.functional.conv2d(made - examples.target, self.pixels, padding=1)
-        counted = (error.float().square().mean(1) * examples.counts).sum((1, 2)) / examples.counts.sum((1, 2)).clamp(1)
-        return weighed(counted, examples.scene)
+        return weighed(error.float(), examples).mean()
 
 
-def weighed(error: Float[Tensor, "b"], scene: Bool[Tensor, "b"]) -> Float[Tensor, "b"]:
-    """The losses of mean squared errors: the square of a scene's counts, the root of a styled picture's."""
-    return torch.where(scene, error / (2 * AS_STEEP), error.add(1e-5).sqrt())
+def weighed(error: Latents, examples: Examples) -> Float[Tensor, "b"]:
+    """The loss of each example, of the picture of its error."""
+
+    def counted(each: Latents) -> Float[Tensor, "b"]:
+        return (each.mean(1) * examples.counts).sum((1, 2)) / examples.counts.sum((1, 2))
+
+    square = counted(error.square())
+    robust = counted(nn.functional.huber_loss(error, torch.zeros_like(error), reduction="none", delta=AS_STEEP))
+    refines = examples.teacher | (examples.second >= 0)
+    scene = torch.where(refines, robust / AS_STEEP, square / (2 * AS_STEEP))
+    return torch.where(examples.scene, scene, square.add(1e-5).sqrt())
 
 
 def network_input(

@@ -15,7 +15,7 @@ TOGETHER = 8  # texts of one place
 
 
 class Styles:
-    """Patches of photographs and their styled versions; batch k depends on (SEED, k) alone."""
+    """Crops of photographs and their styled versions; batch k depends on (SEED, k) alone."""
 
     def __init__(self, begin: int) -> None:
         """`begin` is the bank's row of the first crop; its styled versions follow it, then the next crop."""
@@ -23,21 +23,20 @@ class Styles:
         self.which = np.load(pools.POOL / "which.npy")
         self.names = list(styles.STYLES)
 
-    def __call__(self, step: int, patch: int, count: int, near: float) -> Batch:
-        """`count` pairs of `patch` by `patch` latents."""
+    def __call__(self, step: int, count: int, near: float) -> Batch:
+        """`count` pairs."""
         rng = default_rng([SEED, step])
-        return assemble([self._pair(rng, patch) for _ in range(count)], patch, FIRST, rng, near)
+        return assemble([self._pair(rng) for _ in range(count)], FIRST, rng, near)
 
-    def _pair(self, rng: Generator, patch: int) -> Pair:
+    def _pair(self, rng: Generator) -> Pair:
         index, column = int(rng.integers(len(self.which))), int(rng.integers(pools.PER_CROP))
         neutral = rng.random() < NEUTRAL
         style = None if neutral else self.names[self.which[index, column]]
-        corner = on_grid(latents.SIDE, patch, rng)
         # an already styled picture, asked for as it is, stays as it is
         source = 0 if not neutral or rng.random() < 0.6 else 1 + column
         target = source if neutral else 1 + column
         crop = self.begin + index * (1 + pools.PER_CROP)
-        return Pair(crop + source, crop + target, captions.caption(style, rng), corner)
+        return Pair(crop + source, crop + target, captions.caption(style, rng))
 
 
 class Drawings:
@@ -48,22 +47,18 @@ class Drawings:
         self.begin = begin
         self.scenes = [latents.scene(index) for index in range(count)]
 
-    def __call__(self, step: int, patch: int, count: int, near: float) -> Batch:
-        """`count` patches of scenes, each with a part of its object in it.
-
-        In a window only the object counts: a place can be told by where things are in the picture, which it hides.
-        """
+    def __call__(self, step: int, count: int, near: float) -> Batch:
+        """`count` scenes."""
         rng = default_rng([SEED, 1, step])
-        return assemble([self._pair(rng, patch) for _ in range(count)], patch, FIRST, rng, near)
+        return assemble([self._pair(rng) for _ in range(count)], FIRST, rng, near)
 
-    def _pair(self, rng: Generator, patch: int) -> Pair:
+    def _pair(self, rng: Generator) -> Pair:
         index = int(rng.integers(len(self.scenes)))
         scene, clean = self.scenes[index], self.begin + 2 * index
-        corner = around(scene.layout, latents.SIDE, patch, rng)
         if rng.random() < KEPT:  # flat colours stay flat where nothing is asked
             kept = clean + int(rng.integers(2))
-            return Pair(kept, kept, captions.caption(None, rng), corner)
-        return Pair(clean + 1, clean, scenes.caption(scene.obj, scene.place, rng), corner, cover=index)
+            return Pair(kept, kept, captions.caption(None, rng))
+        return Pair(clean + 1, clean, scenes.caption(scene.obj, scene.place, rng), cover=index)
 
 
 class Texts:
@@ -77,7 +72,7 @@ class Texts:
         """`count` scenes; TOGETHER of one place, so that they differ in the object alone."""
         rng = default_rng([SEED, 2, step])
         pairs = [pair for _ in range(0, count, TOGETHER) for pair in self._group(rng)][:count]
-        return assemble(pairs, latents.SIDE, FIRST, default_rng([SEED, 3, step]), near)
+        return assemble(pairs, FIRST, default_rng([SEED, 3, step]), near)
 
     def _group(self, rng: Generator) -> list[Pair]:
         place = pick((None, *scenes.PLACES), rng)
@@ -88,16 +83,3 @@ class Texts:
     def _pair(self, obj: str | None, place: str | None, rng: Generator) -> Pair:
         row = self.rows[obj, place]
         return Pair(row, row, scenes.caption(obj, place, rng), text_only=True)
-
-
-def on_grid(side: int, patch: int, rng: Generator) -> tuple[int, int]:
-    """The corner, top and left, of a window of `patch` latents, on the 32-pixel grid that the styles' patterns keep."""
-    top, left = (rng.integers(0, (side - patch) // 4 + 1, 2) * 4).tolist()
-    return top, left
-
-
-def around(layout: scenes.Layout, side: int, patch: int, rng: Generator) -> tuple[int, int]:
-    """The corner of a window of `patch` latents about an object: its details are what drawings have to teach."""
-    near = np.array([layout.y, layout.x]) + rng.uniform(-0.2, 0.2, 2) * layout.size
-    top, left = np.rint(near * side - patch / 2).clip(0, side - patch).astype(int).tolist()
-    return top, left
