@@ -331,7 +331,7 @@ def test_an_error_of_a_scene_weighs_as_much_as_that_of_a_style_where_the_module_
         error = torch.full((1, 2, 4, 4), scale * STEEP, requires_grad=True)
         denoiser.weighed(error, marked(torch.ones(1, 4, 4), scene, run)).sum().backward()
         steepness.append(float(error.grad.sum()))
-    grows = scale if run is FIRST else min(scale, 1)
+    grows = scale if run == FIRST else min(scale, 1)
     assert steepness[0] / steepness[1] == pytest.approx(grows, rel=0.01)
 
 

@@ -194,7 +194,7 @@ def test_the_bank_gives_the_latents_that_a_batch_names(monkeypatch, tmp_path):
         assert found.scene.tolist() == ((batch.cover >= 0) | batch.text_only).tolist()
         for cover, counts in zip(batch.cover, found.counts, strict=True):
             there = covers[cover] if cover >= 0 else np.zeros((32, 32))
-            assert np.array_equal(counts.expand(32, 32).numpy(), 1 + bank.OBJECT * there)
+            assert np.array_equal(counts.numpy(), 1 + bank.OBJECT * there)
         assert found.again.tolist() == [place for place, time in enumerate(batch.second) if time >= 0]
         assert found.first.tolist() == batch.first.tolist()
     assert {len(files["LATENTS"]) * 9 <= row < len(every) - len(latents.asked()) for row in drawings.target} == {True}

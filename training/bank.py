@@ -11,7 +11,7 @@ from training import latents, loop
 from training.batches import Batch
 from training.examples import Drawings, Styles, Texts
 
-OBJECT = 2.0  # how much more an error counts where a drawing's object is: a sixth of the picture, and what it is about
+OBJECT = 2.0  # how much more an error counts where a drawing has its object: a third of the picture, the harder one
 
 
 class Examples(NamedTuple):

@@ -23,7 +23,9 @@ ON_CPU = loop.Plan(steps=16_000, rate=1e-3, average=0.998, warm_up=200)
 ON_GPU = loop.Plan(steps=5_000, rate=2e-3, average=0.995, warm_up=200, save_every=200)  # of steps with 50 times as much
 PLAN = ON_GPU if loop.GPU else ON_CPU
 
-AS_STEEP = 0.1  # error, of values from -1 to 1, at which a scene weighs as much as a styled picture
+# The error, of values from -1 to 1, at which a scene weighs as much as a styled picture, and from which on it is large:
+# a colour a little off has a tenth, what is all wrong several times as much.
+AS_STEEP = 0.1
 
 Latents = Float[Tensor, "b c h w"]
 Prompt = Float[Tensor, "b words width"]
