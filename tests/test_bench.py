@@ -320,8 +320,8 @@ class TestUpstream:
         assert "sample prediction turned into the noise it assumes" in worker.notes
 
     def test_an_autoencoder_travels_as_code(self, deep: str, tmp_path: Path):
-        vae = load_model(ModelConfig(name=deep)).codec.vae
-        sent = peers.script(load_model(ModelConfig(name=deep)), (48, 32), tmp_path)
+        vae = AutoencoderDC.from_pretrained(f"{deep}/vae").eval()
+        sent = peers.script(vae, (48, 32), tmp_path)
         signal = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(1)) * 2 - 1
         code = torch.jit.load(sent["encoder"])(signal)
         torch.testing.assert_close(code, vae.encode(signal).latent)

@@ -21,6 +21,8 @@ from millstream.core.schedule import GRID
 from millstream.errors import ModelError
 from millstream.frame import Pixels
 from millstream.models import Model
+from millstream.models.files import fetch
+from millstream.models.parts import load_autoencoder
 
 WORKER = Path(__file__).parent / "streamdiffusion_worker.py"
 CURE = "see docs/benchmarks/README.md for its environment"
@@ -36,7 +38,8 @@ class Worker:
     def load(self, path: str, model: Model, size: tuple[int, int]) -> None:
         """Load the model there, on the same device, in the same numbers, with as many threads.
 
-        `size` is the width and height of the pictures. The libraries there know no AutoencoderDC; it is given as code.
+        `size` is the width and height of the pictures. The libraries there know no AutoencoderDC; it is given as code,
+        as diffusers has it: how it is folded here is of the engine, not of its peers.
         """
         wanted = {
             "path": path,
@@ -47,7 +50,8 @@ class Worker:
         }
         with TemporaryDirectory(prefix="millstream-autoencoder-") as folder:
             if isinstance(model.codec.vae, AutoencoderDC):
-                wanted["autoencoder"] = script(model, size, Path(folder))
+                vae = load_autoencoder(fetch(path, ["vae/*"]) / "vae").to(model.device, model.dtype)
+                wanted["autoencoder"] = script(vae, size, Path(folder))
             self.notes = self.ask(model=wanted)["notes"]
 
     def ask(self, **request: Any) -> dict[str, Any]:
@@ -83,10 +87,9 @@ def open_worker(python: str) -> Iterator[Worker]:
 
 
 @torch.no_grad()
-def script(model: Model, size: tuple[int, int], folder: Path) -> dict[str, Any]:
+def script(vae: AutoencoderDC, size: tuple[int, int], folder: Path) -> dict[str, Any]:
     """Write encoder and decoder as TorchScript for pictures of this size; give their files and configuration."""
-    vae = model.codec.vae
-    pictures = torch.zeros(1, 3, size[1], size[0], device=model.device, dtype=model.dtype)
+    pictures = torch.zeros(1, 3, size[1], size[0], device=vae.device, dtype=vae.dtype)
     files = {"encoder": str(folder / "encoder.pt"), "decoder": str(folder / "decoder.pt")}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of shapes as constants, which they are meant to be
@@ -95,8 +98,8 @@ def script(model: Model, size: tuple[int, int], folder: Path) -> dict[str, Any]:
             traced.save(files[name])
     config = {
         "block_out_channels": list(vae.config.encoder_block_out_channels),
-        "latent_channels": model.channels,
-        "scaling_factor": model.codec.scale,
+        "latent_channels": vae.config.latent_channels,
+        "scaling_factor": vae.config.scaling_factor,
     }
     return files | {"config": config}
 

@@ -3,12 +3,14 @@
 from typing import Any
 
 import torch
+from diffusers import AutoencoderDC
 
 from millstream import embedded
 from millstream.errors import ModelError
 from millstream.models.attention import fuse_projections
 from millstream.models.codec import Codec
 from millstream.models.denoiser import UNetDenoiser
+from millstream.models.folded import fold
 from millstream.models.lora import fuse
 from millstream.models.model import Model, Networks, loaded
 from millstream.models.parts import Parts, load_parts
@@ -37,6 +39,8 @@ def place(parts: Parts, device: torch.device, dtype: torch.dtype) -> None:
 
     Tensor cores take channels last, and a small product leaves most of a card idle: three of them are one there.
     """
+    if isinstance(parts.vae, AutoencoderDC):
+        fold(parts.vae)
     if device.type == "cuda":
         fuse_projections(parts.unet)
         for network in parts.networks:
