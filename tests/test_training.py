@@ -297,41 +297,44 @@ def marked(counts, scene, run):
 
 
 @pytest.mark.parametrize(
-    ("row", "rest", "scene", "run", "expected"),
+    ("row", "rest", "scene", "run", "step", "expected"),
     [
-        (1, 1, False, FIRST, 1.5),
-        (1, 0, False, FIRST, 3.0),
-        (0, 1, False, FIRST, 1e-5**0.5),
-        (3, 1, False, SECOND, (3 * 9 / 6) ** 0.5),
-        (1, 1, True, FIRST, 9 / 4 / (2 * STEEP)),
-        (1, 0, True, FIRST, 9 / (2 * STEEP)),
-        (1, 1, True, SECOND, (3 - STEEP / 2) / 4),
-        (3, 1, True, TARGET, (3 - STEEP / 2) / 2),
+        (1, 1, False, FIRST, 0, 1.5),
+        (1, 0, False, FIRST, 9, 3.0),
+        (0, 1, False, FIRST, 0, 1e-5**0.5),
+        (3, 1, False, SECOND, 0, (3 * 9 / 6) ** 0.5),
+        (1, 1, True, FIRST, 4, 9 / 4 / (2 * STEEP)),
+        (1, 0, True, FIRST, 4, 9 / (2 * STEEP)),
+        (1, 1, True, FIRST, 5, (3 - STEEP / 2) / 4),
+        (1, 1, True, SECOND, 0, (3 - STEEP / 2) / 4),
+        (3, 1, True, TARGET, 0, (3 - STEEP / 2) / 2),
     ],
 )
-def test_an_error_counts_as_the_examples_say(row, rest, scene, run, expected, monkeypatch):
-    """The answer is off by 3 in one of four rows, which counts as `row` says, and right in the others."""
+def test_an_error_counts_as_the_examples_say(row, rest, scene, run, step, expected, monkeypatch):
+    """The answer is off by 3 in one of four rows, which counts as `row` says, and right in the others; of 10 steps."""
     counts = torch.full((1, 4, 4), float(rest))
     counts[:, 0] = row
     found = marked(counts, scene, run)
     loss = denoiser.Loss.__new__(denoiser.Loss)
+    loss.mean_until = denoiser.MEAN_UNTIL * 10
     loss.model, loss.bank = Nothing(), SimpleNamespace(examples=lambda batch: found)
     loss.drawn = iter([(None, torch.zeros(1, 1))])
     loss.pixels = torch.zeros(2, 2, 3, 3)
     loss.pixels[[0, 1], [0, 1], 1, 1] = 1
     monkeypatch.setattr(denoiser, "network_input", lambda model, examples, noise, prompt: (found.source, None))
-    assert float(loss(0)) == pytest.approx(expected, rel=0.01)
+    assert float(loss(step)) == pytest.approx(expected, rel=0.01)
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("median", [False, True])
 @pytest.mark.parametrize("run", [FIRST, SECOND, TARGET])
-def test_an_error_of_a_scene_weighs_as_much_as_that_of_a_style_where_the_module_says(scale, run):
+def test_an_error_of_a_scene_weighs_as_much_as_that_of_a_style_where_the_module_says(scale, run, median):
     steepness = []
     for scene in (True, False):
         error = torch.full((1, 2, 4, 4), scale * STEEP, requires_grad=True)
-        denoiser.weighed(error, marked(torch.ones(1, 4, 4), scene, run)).sum().backward()
+        denoiser.weighed(error, marked(torch.ones(1, 4, 4), scene, run), median).sum().backward()
         steepness.append(float(error.grad.sum()))
-    grows = scale if run == FIRST else min(scale, 1)
+    grows = min(scale, 1) if median or run != FIRST else scale
     assert steepness[0] / steepness[1] == pytest.approx(grows, rel=0.01)
 
 

@@ -138,6 +138,26 @@ def test_a_drawing_asks_for_an_object_that_covers_it_and_for_no_clouds_that_it_d
     assert nearer.mean() > 0.75
 
 
+def test_a_silhouette_that_is_its_own_mirror_image_does_not_tell_which_way_its_object_looks(monkeypatch):
+    scene = Scene("pig", "meadow", Layout(0.5, 0.55, 0.6, mirrored=True))
+
+    def sketches() -> list[roughen.Sketch]:
+        return [scenes.sketch(scene, 0.9, default_rng([13, seed])) for seed in range(20)]
+
+    monkeypatch.setattr(roughen, "SMEARED", 0)
+    monkeypatch.setattr(roughen, "COLOURS", (3,))
+    assert all(sketch.told.layout.mirrored for sketch in sketches())
+    monkeypatch.setattr(roughen, "COLOURS", (1,))
+    asked = sketches()
+    assert not any(sketch.told.layout.mirrored for sketch in asked)
+    monkeypatch.setattr(roughen, "EVEN", 1.0)
+    drawings = sketches()
+    assert all(sketch.told.layout.mirrored for sketch in drawings)
+    for one, other in zip(asked, drawings, strict=True):  # what is asked for changes, the drawing does not
+        assert np.array_equal(one.drawing, other.drawing)
+        assert not np.array_equal(one.asked(), other.asked())
+
+
 def test_an_object_that_is_moved_out_of_the_picture_is_asked_for_where_it_was():
     scene = Scene("pig", "meadow", Layout(0.5, 0.5, 0.4))
     away = np.full((256, 256, 2), 300, np.float32)

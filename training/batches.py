@@ -14,7 +14,7 @@ from numpy.random import Generator
 
 SOURCE_FROM = 385  # the lowest timestep of a first step
 LAST = 999
-SINGLE, DOUBLE = 0.5, 0.4  # shares of first and of second steps; the others start from the target itself
+SINGLE, DOUBLE = 0.4, 0.5  # shares of first and of second steps; the others start from the target itself
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ PLAN = ON_GPU if loop.GPU else ON_CPU
 # The error, of values from -1 to 1, at which a scene weighs as much as a styled picture, and from which on it is large:
 # a colour a little off has a tenth, what is all wrong several times as much.
 AS_STEEP = 0.1
+MEAN_UNTIL = 0.5  # share of a plan, see Loss
 
 Latents = Float[Tensor, "b c h w"]
 Prompt = Float[Tensor, "b words width"]
@@ -72,13 +73,14 @@ class Loss:
 
     Of a styled picture the root of its mean square counts, so that all styles weigh alike, the gentle and the bold. Not
     so of a scene: what is nearly right would outweigh what is all wrong, and a network that may leave a drawing as it
-    is does so. Its first step is asked for the mean of all that the drawing may mean, which is soft; its steps below,
-    that refine, for the median, which is not: there large errors count as they are.
+    is does so. Its first step is asked for the mean of all that the drawing may mean, which is soft, until MEAN_UNTIL;
+    steps that refine, and from then on all, for the median, which is not: there large errors count as they are.
     """
 
-    def __init__(self, model: Denoiser, bank: Bank, drawn: Iterator[phases.Drawn]) -> None:
-        """`drawn` are the batch of the step that training is at, and those that follow."""
+    def __init__(self, model: Denoiser, bank: Bank, drawn: Iterator[phases.Drawn], steps: int) -> None:
+        """`drawn` are the batch of the step that training is at, and those that follow; `steps` has the plan."""
         self.model, self.bank, self.drawn = model, bank, drawn
+        self.mean_until = MEAN_UNTIL * steps
         self.pixels = torch.from_numpy(np.load(latents.PIXELS)).to(loop.DEVICE, memory_format=loop.FORMAT)
 
     def __call__(self, step: int) -> Tensor:
@@ -92,11 +94,11 @@ class Loss:
             noisy, times = network_input(self.model, examples, noise, prompt)
             made: Latents = self.model(noisy, times, prompt)
             error = nn.functional.conv2d(made - examples.target, self.pixels, padding=1)
-        return weighed(error.float(), examples).mean()
+        return weighed(error.float(), examples, median=step >= self.mean_until).mean()
 
 
-def weighed(error: Latents, examples: Examples) -> Float[Tensor, "b"]:
-    """The loss of each example, of the picture of its error."""
+def weighed(error: Latents, examples: Examples, median: bool) -> Float[Tensor, "b"]:
+    """The loss of each example, of the picture of its error; `median` is asked of a scene's first steps too."""
 
     def counted(each: Latents) -> Float[Tensor, "b"]:
         return (each.mean(1) * examples.counts).sum((1, 2)) / examples.counts.sum((1, 2))
@@ -104,7 +106,7 @@ def weighed(error: Latents, examples: Examples) -> Float[Tensor, "b"]:
     square = counted(error.square())
     robust = counted(nn.functional.huber_loss(error, torch.zeros_like(error), reduction="none", delta=AS_STEEP))
     refines = examples.teacher | (examples.second >= 0)
-    scene = torch.where(refines, robust / AS_STEEP, square / (2 * AS_STEEP))
+    scene = torch.where(refines | median, robust / AS_STEEP, square / (2 * AS_STEEP))
     return torch.where(examples.scene, scene, square.add(1e-5).sqrt())
 
 
@@ -137,7 +139,7 @@ def main(plan: loop.Plan = PLAN) -> None:
     model, bank = Denoiser(text.trained()), Bank()
     trainer = loop.Trainer(model, plan, CHECKPOINT)
     steps = phases.Steps(plan.steps, model.words, bank.styles, bank.drawings, bank.texts)
-    trainer.fit(Loss(model, bank, steps.begin(trainer.step)))
+    trainer.fit(Loss(model, bank, steps.begin(trainer.step), plan.steps))
 
 
 if __name__ == "__main__":

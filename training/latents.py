@@ -34,7 +34,7 @@ SCENES = 32_000 if loop.GPU else 10_000  # a GPU comes to each as often neverthe
 # asked for at once, 3,000 steps taught none that was not known before.
 EASY = (
     *("panda", "apple", "mushroom", "tree", "palm", "house", "car", "bus", "umbrella", "star", "heart", "ghost"),
-    *("frog", "owl", "butterfly", "robot"),
+    *("frog", "owl", "butterfly", "robot", "castle", "tulip", "banana", "sailboat"),
 )
 TAUGHT = tuple(scenes.OBJECTS) if loop.GPU else EASY
 SEED = 3

@@ -32,7 +32,7 @@ class Phase:
 
 # Whole pictures, as they are run: an example costs no more than where most are windows of 24 latents (22 take 0.5 s, 36
 # of those 0.8), and a window hides where in the picture it lies.
-ON_CPU = (Phase(1.0, styles=6, drawings=14, texts=3, near=0.85),)
+ON_CPU = (Phase(1.0, styles=6, drawings=14, texts=3, near=0.9),)
 ON_GPU = (  # many at once: calls took long to launch (not profiled). By tens: see batches.assemble
     Phase(0.6, styles=380, drawings=380, texts=260, near=0.5),
     Phase(1.0, styles=380, drawings=380, texts=260, near=0.8),

@@ -22,6 +22,7 @@ COLOURS = (6, 4, 3, 2, 1)  # of an object, from clean to rough
 BRUSHES = (1, 3, 6, 9, 12)  # standard deviation, in pixels, of what a brush smooths; the object is 256 pixels large
 BANDS = (4, 3, 2, 2, 1)  # of a place
 SMEARED = 0.15  # share of drawings that are smeared pictures and not painted blobs
+EVEN = 0.95  # the share of a silhouette that its mirror image covers, from which on the two are one
 FITTED = 50  # points of an object that say how it was moved; of fewer it is out of the picture
 GRID = np.mgrid[:SIDE, :SIDE].astype(np.float32)  # y and x of every pixel
 
@@ -89,13 +90,26 @@ def blobs(scene: Scene, obj: str, strength: float, rng: Generator) -> objects.Rg
 
 
 def _blobs(scene: Scene, obj: str, strength: float, rng: Generator) -> tuple[objects.Rgba8, Scene, Field]:
-    palette, labels = simplified(obj, level(COLOURS, strength, rng), level(BRUSHES, strength, rng))
+    colours, brush = level(COLOURS, strength, rng), level(BRUSHES, strength, rng)
+    palette, labels = simplified(obj, colours, brush)
     painted = shifted(palette, 14 * strength, rng)
     there = jogged(scene, strength, rng)
     layer = move((painted[labels],), there.layout)
     layer = faceted(layer, rng) if rng.random() < 0.5 * strength else layer
     field = wobble(1 + 8 * strength, rng)
-    return moved(layer, field), there, field
+    layout = replace(there.layout, mirrored=there.layout.mirrored and not symmetric(obj, colours, brush))
+    return moved(layer, field), replace(there, layout=layout), field
+
+
+def symmetric(obj: str, colours: int, brush: int) -> bool:
+    """Whether the object drawn so is a silhouette and its own mirror image, and does not tell which way it looks.
+
+    Were its clean picture mirrored at random, the answer of least error were both at once: each eye of a ghost half a
+    wink.
+    """
+    inside = simplified(obj, colours, brush)[1] < colours
+    either = inside | inside[:, ::-1]
+    return colours == 1 and bool((inside == inside[:, ::-1])[either].mean() > EVEN)
 
 
 def level(steps: tuple[int, ...], strength: float, rng: Generator) -> int:
