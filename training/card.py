@@ -73,7 +73,7 @@ the denoiser {seconds} seconds, so {hours:.1f} hours; pictures, styles and their
 denoiser is asked for all objects there, in larger steps, and was not trained to its end yet.
 """
 
-SECONDS = 0.52  # a step of the denoiser, on two cores
+SECONDS = 0.58  # a step of the denoiser, on two cores
 
 LIMITS = """
 ## Limits

@@ -50,8 +50,8 @@ class Worker:
         }
         with TemporaryDirectory(prefix="millstream-autoencoder-") as folder:
             if isinstance(model.codec.vae, AutoencoderDC):
-                vae = load_autoencoder(fetch(path, ["vae/*"]) / "vae").to(model.device, model.dtype)
-                wanted["autoencoder"] = script(vae, size, Path(folder))
+                vae = load_autoencoder(fetch(path, ["vae/config.json", "vae/*.safetensors"]) / "vae")
+                wanted["autoencoder"] = script(vae.to(model.device, model.dtype), size, Path(folder))
             self.notes = self.ask(model=wanted)["notes"]
 
     def ask(self, **request: Any) -> dict[str, Any]:

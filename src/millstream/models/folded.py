@@ -51,7 +51,7 @@ def halving(block: DCDownBlock2d) -> nn.Conv2d:
     else:
         kernel[..., :3, :3] = conv.weight
     if block.shortcut:
-        moved = torch.eye(4 * channels).to(kernel).view(-1, channels, 2, 2)  # pixels into channels, as a kernel
+        moved = torch.eye(4 * channels).to(kernel)  # pixels into channels, as a kernel
         kernel[..., 1:3, 1:3] += moved.view(outputs, block.group_size, channels, 2, 2).mean(1)
     made = nn.Conv2d(channels, outputs, 4, stride=2, padding=1)
     made.weight.copy_(kernel)
