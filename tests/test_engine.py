@@ -258,3 +258,16 @@ def test_delta_at_zero_terminal_snr_is_refused_at_once():
     Engine(model).open(config, Params(strength=1, guidance_scale=2))
     with pytest.raises(BadInputError, match="delta"):
         Engine(model).open(config, Params(strength=1, guidance_scale=2, delta=0.5))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")
+def test_a_card_is_not_waited_for_while_a_tick_is_begun():
+    engine = Engine(load_model(ModelConfig(name=str(tiny.small()), device="cuda", dtype="float32")))
+    session = engine.open(StreamConfig(**TINY, steps=2, backend="eager"), Params(noise_correlation=0.5))
+    engine.tick({session: frames(1)})
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        begun = [engine.begin({session: frames(1, start)}) for start in range(1, 4)]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert [len(wait()[session]) for wait in begun] == [1, 1, 1]

@@ -1,7 +1,13 @@
-"""Pictures to the device and back: on a card through pinned memory, and the host waits when it wants a picture."""
+"""Pictures to the device and back: on a card through pinned memory and beside what it computes.
+
+The host waits when it wants a picture, and the card when it wants to read one. What crosses from stream to stream is a
+copy that nobody writes again, so that neither an upload nor a download ever holds up the tick before or behind it.
+"""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import cycle
+from typing import Literal
 
 import numpy as np
 import torch
@@ -34,12 +40,17 @@ class PinnedEntrance(Entrance):
         self._buffers = cycle([(buffer, torch.cuda.Event()) for buffer in buffers])  # type: ignore[no-untyped-call]
 
     def take(self, pictures: Sequence[Pixels]) -> None:
-        """Begin to copy what enters at the next tick."""
-        (buffer, read), count = next(self._buffers), len(pictures)
-        read.synchronize()  # of the upload before the last: long past, but where ticks follow that nothing leaves
+        """Begin to copy what enters at the next tick: up while the card computes the last one, which reads `pixels`."""
+        (buffer, read), count, device = next(self._buffers), len(pictures), self.pixels.device
+        read.synchronize()  # of the upload before the last: long past
         np.stack(pictures, out=buffer[:count].numpy())
-        self.pixels[:count].copy_(buffer[:count], non_blocking=True)
-        read.record(torch.cuda.current_stream(self.pixels.device))
+        with torch.cuda.stream(aside(device, "up")):
+            arrived = buffer[:count].to(device, non_blocking=True)
+            read.record()
+        here = torch.cuda.current_stream(device)
+        here.wait_event(read)
+        arrived.record_stream(here)
+        self.pixels[:count].copy_(arrived)
 
 
 def entrance(shape: tuple[int, int, int, int], device: torch.device) -> Entrance:
@@ -56,12 +67,26 @@ def fetch(tensors: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
     if device.type != "cuda":
         here = [tensor.cpu() for tensor in tensors]
         return lambda: here
-    pinned = [tensor.to("cpu", non_blocking=True) for tensor in tensors]  # torch pins what it copies to without waiting
-    done = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    done.record(torch.cuda.current_stream(device))
+    kept, down = [tensor.clone() for tensor in tensors], aside(device, "down")
+    down.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(down):
+        pinned = [each.to("cpu", non_blocking=True) for each in kept]  # torch pins what it copies to without waiting
+        done = down.record_event()
+    for each in kept:
+        each.record_stream(down)
 
     def wait() -> list[Tensor]:
         done.synchronize()
         return [tensor.clone() for tensor in pinned]  # pinned memory is scarce, and pictures are kept
 
     return wait
+
+
+@cache
+def aside(device: torch.device, way: Literal["up", "down"]) -> torch.cuda.Stream:
+    """The card's stream for copies of one way: an upload must not stand behind a download, which waits for its tick.
+
+    Its priority speeds nothing up, but such streams come from a pool of their own. Those of the usual pool come round
+    again, and what is copied on one that a graph is recorded on (`backends.captured`) would be recorded with it.
+    """
+    return torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]

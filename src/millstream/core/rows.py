@@ -89,7 +89,7 @@ class Prepared:
             return base
         c, h, w = base.shape
         own = frame_noise(self.seed, frame, stage, (c, h, w))
-        return mix_noise(base, own.to(base), self.correlation)
+        return mix_noise(base, _sent(own, base), self.correlation)
 
 
 @dataclass(frozen=True)
