@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 from training import objects, pack, roughen
+from training.things import THINGS
 
 
 def drawing(index: int) -> np.ndarray:
@@ -15,13 +16,13 @@ def drawing(index: int) -> np.ndarray:
 
 
 def colour(index: int) -> tuple[int, int, int]:
-    """The disc's colour."""
-    return 10 + 6 * index, 240 - 6 * index, 17 * index % 256
+    """The disc's colour, another for each of 640."""
+    return 10 + 6 * index % 240, 240 - 6 * index % 240, 17 * index % 256
 
 
 def write(path) -> None:
     """An archive as training.icons writes it."""
-    np.savez(path, **{name: pack.encode(drawing(i)) for i, name in enumerate(objects.THINGS)})
+    np.savez(path, **{name: pack.encode(drawing(i)) for i, name in enumerate(THINGS)})
 
 
 def forget() -> None:

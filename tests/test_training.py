@@ -18,6 +18,7 @@ from training import (
     latents,
     loop,
     objects,
+    phases,
     scenes,
     shapes,
     shipped,
@@ -25,6 +26,7 @@ from training import (
     text,
     tokenizer,
 )
+from training.things import THINGS
 
 SIZES = [(64, 64), (48, 80), (33, 57)]
 
@@ -260,7 +262,7 @@ def test_a_training_begins_with_what_ships_and_overwrites_no_other(tmp_path, mon
 
 def test_a_cover_is_where_the_object_of_a_drawing_is_asked_for(monkeypatch):
     drawing = np.full((64, 48, 4), 255, np.uint8)
-    monkeypatch.setattr(objects, "load", lambda: dict.fromkeys(objects.THINGS, objects.pyramid(drawing)))
+    monkeypatch.setattr(objects, "load", lambda: dict.fromkeys(THINGS, objects.pyramid(drawing)))
     for index in range(6):
         (asked, _), cover = latents.drawn(index)
         assert cover.shape == (32, 32)
@@ -318,7 +320,7 @@ def test_an_error_counts_as_the_examples_say(row, rest, scene, run, step, expect
     loss = denoiser.Loss.__new__(denoiser.Loss)
     loss.mean_until = denoiser.MEAN_UNTIL * 10
     loss.model, loss.bank = Nothing(), SimpleNamespace(examples=lambda batch: found)
-    loss.drawn = iter([(None, torch.zeros(1, 1))])
+    loss.drawn = iter([phases.Drawn(None, torch.zeros(1, 1), None)])
     loss.pixels = torch.zeros(2, 2, 3, 3)
     loss.pixels[[0, 1], [0, 1], 1, 1] = 1
     monkeypatch.setattr(denoiser, "network_input", lambda model, examples, noise, prompt: (found.source, None))
@@ -340,7 +342,7 @@ def test_an_error_of_a_scene_weighs_as_much_as_that_of_a_style_where_the_module_
 
 def test_a_scene_and_its_drawing_depend_on_their_number_alone(monkeypatch):
     drawing = np.full((64, 48, 4), 255, np.uint8)
-    monkeypatch.setattr(objects, "load", lambda: dict.fromkeys(objects.THINGS, objects.pyramid(drawing)))
+    monkeypatch.setattr(objects, "load", lambda: dict.fromkeys(THINGS, objects.pyramid(drawing)))
     pictures, _ = latents.drawn(3)
     assert latents.scene(3) == latents.scene(3) != latents.scene(4)
     assert np.array_equal(pictures, latents.drawn(3)[0])

@@ -137,7 +137,7 @@ def test_every_step_has_styles_and_scenes_as_its_phase_says(recipe, monkeypatch)
     for phase in recipe:
         end = round(phase.until * 1000)
         for step in (begin, end - 1):
-            batch, tokens = steps(step)
+            batch, tokens, _ = steps(step)
             assert batch.texts == (
                 [f"style {step}"] * phase.styles + [f"drawing {step}"] * phase.drawings + [f"text {step}"] * phase.texts
             )
@@ -154,8 +154,8 @@ def test_steps_drawn_ahead_come_in_order_and_alike_wherever_they_begin(workers, 
     steps = phases.Steps(30, words, counting("style"), examples.Drawings(0, 5), examples.Texts(10))
     drawn = list(steps.begin(20))
     assert len(drawn) == 10
-    for step, (batch, tokens) in enumerate(drawn, 20):
-        wanted, wanted_tokens = steps(step)
+    for step, (batch, tokens, _) in enumerate(drawn, 20):
+        wanted, wanted_tokens, _ = steps(step)
         assert batch.texts == wanted.texts and torch.equal(tokens, wanted_tokens)
         assert np.array_equal(batch.target, wanted.target) and np.array_equal(batch.first, wanted.first)
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests import drawn
 from training import objects
+from training.things import THINGS
 
 pytest.importorskip("resvg_py", reason="the drawing of icons needs the extra 'train'")
 from training import icons, sources
@@ -42,6 +43,6 @@ def test_objects_are_kept_at_shrinking_sizes(tmp_path, monkeypatch):
     drawn.forget()
     loaded = objects.load()
     drawn.forget()
-    assert list(loaded) == list(objects.THINGS)
+    assert list(loaded) == list(THINGS)
     assert [level.shape[1] for level in loaded["cat"]] == [256, 181, 128, 91]
     assert np.array_equal(loaded["cat"][0], drawn.drawing(0))

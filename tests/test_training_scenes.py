@@ -1,4 +1,6 @@
+from collections import Counter
 from dataclasses import replace
+from itertools import chain, combinations
 
 import cv2
 import numpy as np
@@ -8,6 +10,7 @@ from numpy.random import default_rng
 from tests import drawn
 from training import captions, compose, held_drawings, objects, places, roughen, scenecaptions, scenes
 from training.compose import Layout, Scene
+from training.things import THINGS
 
 pytestmark = pytest.mark.usefixtures("drawings")
 
@@ -227,9 +230,43 @@ def test_no_two_objects_or_places_share_a_phrase():
     assert len(phrases) == len(set(phrases))
 
 
+SMALLEST = {"a", "an", "and", "at", "by", "in", "of", "on", "the"}
+
+
+def words_of(*phrases: str) -> set[str]:
+    return {word for phrase in phrases for word in phrase.split()}
+
+
 def test_scenes_and_styles_have_only_the_smallest_words_in_common():
-    styles = {word for phrases in captions.PHRASES.values() for phrase in phrases for word in phrase.split()}
-    assert styles & set(scenes.words()) <= {"a", "an", "and", "at", "in", "of", "on", "the"}
+    styles = words_of(*chain(*captions.PHRASES.values()))
+    assert styles & set(scenes.words()) <= SMALLEST
+    unheard = words_of(*chain(*captions.HELD_OUT.values()))
+    assert unheard & words_of(*chain(*scenes.OBJECTS.values())) <= SMALLEST
+
+
+def test_objects_places_and_subjects_have_only_the_smallest_words_in_common():
+    objects_, subjects = words_of(*chain(*scenes.OBJECTS.values())), words_of(*captions.SUBJECTS)
+    places_ = words_of(*chain(*((*place.names, *place.phrases) for place in places.PLACES.values())))
+    for one, other in combinations((objects_, places_, subjects), 2):
+        assert one & other <= SMALLEST
+
+
+def test_a_word_names_one_object_or_goes_with_another_word_that_does():
+    owners = Counter(word for phrases in scenes.OBJECTS.values() for word in words_of(*phrases))
+    colours, second = {"red", "green", "yellow"}, {"bear", "fire", "tree", "truck"}  # a teddy bear is no bear
+    assert {word for word, count in owners.items() if count > 1} <= SMALLEST | colours | second
+
+
+def test_articles_go_by_sound():
+    rng = default_rng(7)
+    texts = {obj: {scenes.caption(obj, None, rng) for _ in range(60)} for obj in ("unicorn", "ufo", "owl", "cat")}
+    assert {text for made in texts.values() for text in made} >= {"a unicorn", "a ufo", "an owl", "a cat"}
+    assert not any(text.startswith(("an u", "a o", "an c")) for made in texts.values() for text in made)
+
+
+def test_there_is_much_to_ask_for():
+    assert len(scenes.OBJECTS) >= 150
+    assert len({thing.icon for thing in THINGS.values()}) == len(THINGS)
 
 
 def test_unheard_captions_are_of_known_words_but_never_said():

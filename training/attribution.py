@@ -6,6 +6,7 @@ Nothing share-alike and no GPL artwork: MIT, CC0, CC BY and public domain alone,
 from dataclasses import dataclass
 
 from training import pack
+from training.things import THINGS
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ SOURCES = (
     Source(
         "emoji",
         "npm @iconify-json/fluent-emoji-flat 1.2.6",
-        "320 drawings",
+        f"320 drawings, and {len(THINGS)} as the objects of scenes",
         "MIT, info of the package",
         "Fluent Emoji, (c) Microsoft Corporation",
     ),

@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from training import latents, loop
+from training import autoencoder, latents, loop
 from training.batches import Batch
 from training.examples import Drawings, Styles, Texts
+from training.fresh import Fresh
 
 OBJECT = 2.0  # how much more an error counts where a drawing has its object: a third of the picture, the harder one
 
@@ -40,6 +41,16 @@ class Bank:
         self.styles, self.drawings, self.texts = Styles(0), Drawings(crops, scenes // 2), Texts(crops + scenes)
         self.latents: Float[Tensor, "n h w c"] = torch.cat(parts)
         self.covers: UInt8[Tensor, "n h w"] = torch.from_numpy(np.load(latents.COVERS)).to(loop.DEVICE)
+        self.encoder, self.scaling = autoencoder.trained(), float(np.load(latents.SCALING))
+
+    def renew(self, fresh: Fresh) -> None:
+        """Put these scenes in the place of older ones."""
+        places = on_device(fresh.places)
+        pictures = on_device(fresh.pictures).flatten(0, 1).permute(0, 3, 1, 2) / 127.5 - 1
+        made = self.scaling * latents.encoded(self.encoder, pictures).permute(0, 2, 3, 1)
+        rows = self.drawings.begin + 2 * places
+        self.latents[torch.stack([rows, rows + 1], dim=1).flatten()] = made
+        self.covers[places] = on_device(fresh.covers)
 
     def examples(self, batch: Batch) -> Examples:
         """The batch with its latents, in float32."""

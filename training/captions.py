@@ -110,13 +110,9 @@ SUBJECTS = (
     "a child",
     "a face",
     "a portrait",
-    "a horse",
     "a bird",
     "an animal",
-    "a bike",
-    "a bicycle",
     "a motorcycle",
-    "a train",
     "a building",
     "an office",
     "a kitchen",
@@ -129,7 +125,6 @@ SUBJECTS = (
     "a park",
     "a road",
     "a bridge",
-    "a plane",
     "food",
     "a cup of coffee",
     "fruit",
@@ -143,6 +138,11 @@ SUBJECTS = (
     "a boy",
     "a hand",
     "hands",
+    "a crowd",
+    "a dancer",
+    "a singer",
+    "a shop",
+    "a wall",
 )
 
 

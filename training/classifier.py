@@ -25,7 +25,7 @@ from training.roughen import bands, blobs, roughen, roughened, softened
 
 CHECKPOINT = pack.WORK / "classifier.pt"
 FIGURES = pack.WORK / "classifier.json"
-PLAN = loop.Plan(steps=2400, rate=3e-3, average=0.99)
+PLAN = loop.Plan(steps=4000, rate=3e-3, average=0.99)
 SEED, HELD_OUT_SEED = 5, 6
 BATCH = 32
 SIDE = 96  # pixels that the network sees

@@ -8,9 +8,10 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
 from training import brushes, objects, places
+from training.things import THINGS
 
 SIDE = brushes.SIDE
-OBJECTS, PLACES = list(objects.THINGS), list(places.PLACES)
+OBJECTS, PLACES = list(THINGS), list(places.PLACES)
 
 HOME = "meadow"  # where an object is that nobody places
 
@@ -45,7 +46,7 @@ def canonical(obj: str | None, place: str | None) -> Scene:
     """
     place = place or HOME
     ground = places.PLACES[place].ground
-    if obj is None or ground is None or objects.THINGS[obj].floats:
+    if obj is None or ground is None or THINGS[obj].floats:
         return Scene(obj, place, Layout(y=0.46))
     height, width = objects.load()[obj][0].shape[:2]
     size = Layout().size

@@ -20,13 +20,13 @@ from training.examples import SEED
 
 CHECKPOINT = pack.WORK / "denoiser.pt"
 ON_CPU = loop.Plan(steps=16_000, rate=1e-3, average=0.998, warm_up=200)
-ON_GPU = loop.Plan(steps=5_000, rate=2e-3, average=0.995, warm_up=200, save_every=200)  # of steps with 50 times as much
+ON_GPU = loop.Plan(steps=20_000, rate=2e-3, average=0.998, warm_up=300, save_every=250)  # 28 times as large
 PLAN = ON_GPU if loop.GPU else ON_CPU
 
 # The error, of values from -1 to 1, at which a scene weighs as much as a styled picture, and from which on it is large:
 # a colour a little off has a tenth, what is all wrong several times as much.
 AS_STEEP = 0.1
-MEAN_UNTIL = 0.5  # share of a plan, see Loss
+MEAN_UNTIL = 0.4  # share of a plan, see Loss
 
 Latents = Float[Tensor, "b c h w"]
 Prompt = Float[Tensor, "b words width"]
@@ -85,7 +85,9 @@ class Loss:
 
     def __call__(self, step: int) -> Tensor:
         """The mean loss of step `step`."""
-        batch, tokens = next(self.drawn)
+        batch, tokens, fresh = next(self.drawn)
+        if fresh:
+            self.bank.renew(fresh)
         examples = self.bank.examples(batch)
         random = loop.generator(SEED, step)
         noise = torch.randn((2, *examples.source.shape), generator=random, device=loop.DEVICE)
@@ -138,6 +140,8 @@ def main(plan: loop.Plan = PLAN) -> None:
     torch.manual_seed(SEED)
     model, bank = Denoiser(text.trained()), Bank()
     trainer = loop.Trainer(model, plan, CHECKPOINT)
+    if loop.GPU:
+        model.unet.compile(dynamic=False)
     steps = phases.Steps(plan.steps, model.words, bank.styles, bank.drawings, bank.texts)
     trainer.fit(Loss(model, bank, steps.begin(trainer.step), plan.steps))
 

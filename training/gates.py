@@ -14,6 +14,7 @@ from training.runner import Pictures, Runner
 SEED = 9  # held out: the training's drawings are seeded otherwise
 DRAWINGS = 10  # of each object
 DRAWING_GATE, TEXT_GATE = 0.7, 0.6  # an object that is named less often does not ship
+COLUMNS = 12  # of a sheet, so that its pictures can be told apart on a page
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def passed(objects: dict[str, dict[str, float]]) -> list[str]:
 
 
 def sheets(run: Runner) -> dict[str, NDArray[np.uint8]]:
-    """Rows of: rough drawing, two steps from it, the clean scene, two steps from text; one column an object."""
+    """COLUMNS objects a sheet; the rows: rough drawing, two steps from it, the clean scene, two steps from text."""
     columns = []
     for obj in scenes.OBJECTS:
         one = drawings(obj, 1)[0]
@@ -111,6 +112,5 @@ def sheets(run: Runner) -> dict[str, NDArray[np.uint8]]:
     by_hand = [
         np.concatenate([picture, run(picture[None], prompt, 2)[0]]) for picture, _, _, prompt in held_drawings.load()
     ]
-    third = len(columns) // 3
-    parts = [columns[:third], columns[third : 2 * third], columns[2 * third :], by_hand]
+    parts = [*(columns[first : first + COLUMNS] for first in range(0, len(columns), COLUMNS)), by_hand]
     return {f"scenes-{n}": np.concatenate(part, axis=1) for n, part in enumerate(parts)}

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 from training import data, pack, sources
-from training.objects import FILE, SIDE, THINGS, Rgba8, premultiplied
+from training.objects import FILE, SIDE, Rgba8, premultiplied
+from training.things import THINGS
 
 FRAME = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">{}</svg>'
 

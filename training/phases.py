@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from jaxtyping import Int
 from torch import Tensor
@@ -12,8 +13,15 @@ from training import loop, text
 from training.ahead import ahead
 from training.batches import Batch, joined
 from training.examples import Drawings, Styles, Texts
+from training.fresh import Fresh, fresh
 
-Drawn = tuple[Batch, Int[Tensor, "b words"]]  # a batch, and its captions as tokens
+
+class Drawn(NamedTuple):
+    """A batch, its captions as tokens, and the scenes that are new in the bank."""
+
+    batch: Batch
+    tokens: Int[Tensor, "b words"]
+    fresh: Fresh | None
 
 
 @dataclass(frozen=True)
@@ -33,11 +41,9 @@ class Phase:
 # Whole pictures, as they are run: an example costs no more than where most are windows of 24 latents (22 take 0.5 s, 36
 # of those 0.8), and a window hides where in the picture it lies.
 ON_CPU = (Phase(1.0, styles=6, drawings=14, texts=3, near=0.9),)
-ON_GPU = (  # many at once: calls took long to launch (not profiled). By tens: see batches.assemble
-    Phase(0.6, styles=380, drawings=380, texts=260, near=0.5),
-    Phase(1.0, styles=380, drawings=380, texts=260, near=0.8),
-)
+ON_GPU = (Phase(1.0, styles=160, drawings=360, texts=120, near=0.8),)  # by tens: see batches.assemble
 PHASES = ON_GPU if loop.GPU else ON_CPU
+FRESH = 24 if loop.GPU else 0  # scenes drawn anew in a step
 WORKERS = max(1, (os.cpu_count() or 1) - 2) if loop.GPU else 0  # a CPU has no time to spare
 
 
@@ -58,7 +64,7 @@ class Steps:
                 self.texts(step, now.texts, now.near),
             )
         )
-        return batch, text.encode(self.words, batch.texts)
+        return Drawn(batch, text.encode(self.words, batch.texts), fresh(step, FRESH) if FRESH else None)
 
     def begin(self, step: int) -> Iterator[Drawn]:
         """The steps from `step` on, drawn ahead by other processes where a GPU would wait for them."""

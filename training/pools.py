@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training import crops, pack, styles
+from training import crops, loop, pack, styles
 
 POOL = pack.WORK / "pool"
 PER_CROP = 8
-COUNT = 2400
+COUNT = 4800 if loop.GPU else 2400
 
 
 @cache

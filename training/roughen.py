@@ -22,7 +22,7 @@ COLOURS = (6, 4, 3, 2, 1)  # of an object, from clean to rough
 BRUSHES = (1, 3, 6, 9, 12)  # standard deviation, in pixels, of what a brush smooths; the object is 256 pixels large
 BANDS = (4, 3, 2, 2, 1)  # of a place
 SMEARED = 0.15  # share of drawings that are smeared pictures and not painted blobs
-EVEN = 0.95  # the share of a silhouette that its mirror image covers, from which on the two are one
+EVEN = 0.9  # the share of a silhouette that its mirror image covers, from which on the two are one
 FITTED = 50  # points of an object that say how it was moved; of fewer it is out of the picture
 GRID = np.mgrid[:SIDE, :SIDE].astype(np.float32)  # y and x of every pixel
 

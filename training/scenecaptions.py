@@ -8,8 +8,9 @@ from collections.abc import Iterable
 
 from numpy.random import Generator
 
-from training import objects, places
+from training import places
 from training.crops import pick
+from training.things import THINGS
 
 BOTH = (
     "{a} {noun} {where}",
@@ -48,19 +49,24 @@ def unheard(obj: str, place: str, rng: Generator) -> str:
 
 
 def _filled(template: str, obj: str | None, place: str | None, rng: Generator) -> str:
-    noun = _usual(objects.THINGS[obj].phrases, rng) if obj else ""
+    noun = _usual(THINGS[obj].phrases, rng) if obj else ""
     name = pick(places.PLACES[place].names, rng) if place else ""
     where = _usual(places.PLACES[place].phrases, rng) if place else ""
-    return template.format(a="an" if noun[:1] in tuple("aeiou") else "a", noun=noun, name=name, where=where)
+    return template.format(a=_article(noun), noun=noun, name=name, where=where)
+
+
+def _article(noun: str) -> str:
+    """The article of a noun by its first sound: unicorns and UFOs begin with none of the vowels."""
+    return "an" if noun.startswith(tuple("aeiou")) and not noun.startswith(("uni", "ufo")) else "a"
 
 
 def _usual(phrases: tuple[str, ...], rng: Generator) -> str:
     return phrases[0] if rng.random() < HABIT else pick(phrases, rng)
 
 
-def words(of: Iterable[str] = tuple(objects.THINGS)) -> list[str]:
+def words(of: Iterable[str] = tuple(THINGS)) -> list[str]:
     """Every word of the captions of these objects, in order of appearance."""
-    texts = [phrase for obj in of for phrase in objects.THINGS[obj].phrases]
+    texts = [phrase for obj in of for phrase in THINGS[obj].phrases]
     texts += [phrase for place in places.PLACES.values() for phrase in (*place.names, *place.phrases)]
     texts += [template.format(a="a an", noun="", name="", where="") for template in (*BOTH, *OBJECT, *PLACE)]
     return list(dict.fromkeys(" ".join(texts).replace(",", " , ").split()))

@@ -1,11 +1,12 @@
 """Scenes, all of them by one name: objects in places, drawn clean, drawn in a hurry, described."""
 
-from training import objects, places
+from training import places
 from training.compose import Layout, Scene, canonical, draw, sample
 from training.roughen import roughen, roughened, sketch
 from training.scenecaptions import caption, unheard, words
+from training.things import THINGS
 
-OBJECTS = {name: thing.phrases for name, thing in objects.THINGS.items()}
+OBJECTS = {name: thing.phrases for name, thing in THINGS.items()}
 PLACES = {name: place.phrases for name, place in places.PLACES.items()}
 
 __all__ = [

@@ -49,6 +49,7 @@ def denoiser() -> UNet2DConditionModel:
         down_block_types=("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
         mid_block_type="UNetMidBlock2DCrossAttn",
+        transformer_layers_per_block=2,
         attention_head_dim=3,  # diffusers reads this as the number of heads
         cross_attention_dim=TEXT_WIDTH,
         norm_num_groups=16,

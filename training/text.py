@@ -20,7 +20,7 @@ from training import captions, loop, pack, scenes, shapes, styles, tokenizer
 from training.crops import pick
 
 CHECKPOINT = pack.WORK / "text.pt"
-PLAN = loop.Plan(steps=1500, rate=1e-3, average=0.99, save_every=250)
+PLAN = loop.Plan(steps=2500, rate=1e-3, average=0.99, save_every=250)
 SEED = 4
 BATCH = 192
 SHARE = 0.5  # of the captions that ask for a style; the others ask for a scene
