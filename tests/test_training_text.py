@@ -60,7 +60,7 @@ def test_it_learns_to_read_what_it_never_heard(words, monkeypatch, tmp_path):
     torch.manual_seed(0)
     model, unheard = text.Reader(words), text.unheard(100)
     before = text.named(model, unheard)
-    loop.Trainer(model, loop.Plan(steps=150, rate=2e-3, save_every=150, warm_up=20), tmp_path / "text.pt").fit(
+    loop.Trainer(model, loop.Plan(steps=300, rate=2e-3, save_every=300, warm_up=20), tmp_path / "text.pt").fit(
         text.Loss(model)
     )
     after = text.named(model, unheard)
