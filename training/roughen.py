@@ -107,9 +107,11 @@ def symmetric(obj: str, colours: int, brush: int) -> bool:
     Were its clean picture mirrored at random, the answer of least error were both at once: each eye of a ghost half a
     wink.
     """
+    if colours > 1:
+        return False
     inside = simplified(obj, colours, brush)[1] < colours
     either = inside | inside[:, ::-1]
-    return colours == 1 and bool((inside == inside[:, ::-1])[either].mean() > EVEN)
+    return bool((inside == inside[:, ::-1])[either].mean() > EVEN)
 
 
 def level(steps: tuple[int, ...], strength: float, rng: Generator) -> int:
