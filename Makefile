@@ -2,7 +2,10 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip --disable-pip-version-check
 
-.PHONY: setup run test types tests pages
+# What builds, trains and measures: a lane of its own, for two cores.
+BUILDS = $(wildcard tests/test_backends*.py tests/test_bench*.py tests/test_training*.py)
+
+.PHONY: setup run test types builds tests pages
 
 setup: .venv/.ready
 
@@ -17,13 +20,16 @@ run: setup
 test: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	$(MAKE) --jobs 2 --output-sync types tests pages
+	$(MAKE) --jobs 2 --output-sync types builds tests pages
 
 types:
 	.venv/bin/mypy
 
+builds:
+	.venv/bin/python -m pytest $(BUILDS)
+
 tests:
-	.venv/bin/python -m pytest --ignore-glob='tests/test_page*'
+	.venv/bin/python -m pytest --ignore-glob='tests/test_page*' $(BUILDS:%=--ignore=%)
 
 # The page's own, which wait for a browser most of their time: beside the others.
 pages:

@@ -6,10 +6,10 @@ import threading
 import numpy as np
 import pytest
 import torch
-from openvino import InferRequest
 
 from millstream.backends.choice import choose
 from millstream.backends.openvino import precisions
+from millstream.backends.shares import Request
 from millstream.backends.workshop import Workshop
 from millstream.bench.compare import psnr
 from millstream.engine import Engine
@@ -136,9 +136,9 @@ def test_a_stream_starts_eager_and_is_switched_between_two_ticks(model, monkeypa
 
 def test_a_plan_that_is_ready_has_made_its_first_call(model, monkeypatch):
     """By the thread that builds, so that no stream's turn pays for it; and again where the engine comes from disk."""
-    calls, infer = [], InferRequest.infer
+    calls, call = [], Request.__call__
     monkeypatch.setattr(
-        InferRequest, "infer", lambda *given, **named: calls.append(threading.get_ident()) or infer(*given, **named)
+        Request, "__call__", lambda *given, **named: calls.append(threading.get_ident()) or call(*given, **named)
     )
     form = StreamConfig(**TINY, steps=2, backend="openvino", precision="float32")
     for built in (1, 2):

@@ -35,7 +35,7 @@ def job(made, backend=BACKEND, networks=None, played=()):
 
 
 def loaded(engine, made):
-    return BACKEND.load(engine, Signature.of(made[1]), pytest.fail)  # it is the whole of it
+    return BACKEND.load(engine, made[0], Signature.of(made[1]), pytest.fail)  # it is the whole of it
 
 
 def process_of(shop):
@@ -45,23 +45,23 @@ def process_of(shop):
 class Ending(OpenVino):
     """A compiler that takes its process with it."""
 
-    def compile(self, plain, example, played):
+    def compile(self, networks, form, signature, played):
         os._exit(7)
 
 
 class Talking(OpenVino):
     """A compiler that writes where answers are read, from Python and from below it."""
 
-    def compile(self, plain, example, played):
+    def compile(self, networks, form, signature, played):
         print("a line")
         os.write(1, b"another line\n")
-        return super().compile(plain, example, played)
+        return super().compile(networks, form, signature, played)
 
 
 class Failing(OpenVino):
     """A compiler with a complaint of several lines."""
 
-    def compile(self, plain, example, played):
+    def compile(self, networks, form, signature, played):
         raise ValueError("first line\n  second line")
 
 
@@ -69,9 +69,9 @@ class Failing(OpenVino):
 class Telling(OpenVino):
     """Its engine says what it was given, and where."""
 
-    def compile(self, plain, example, played):
+    def compile(self, networks, form, signature, played):
         sums = [round(float(sum(tensor.sum() for tensor in tensors)), 3) for tensors in played]
-        return repr((os.getpid(), torch.is_grad_enabled(), plain.training, sums)).encode()
+        return repr((os.getpid(), torch.is_grad_enabled(), networks.parts[0].training, sums)).encode()
 
 
 def test_an_engine_is_built_in_another_process_from_the_weights_and_inputs_given(own):
@@ -152,7 +152,7 @@ class Waiting(OpenVino):
 
     seconds: float = 0.0
 
-    def compile(self, plain, example, played):
+    def compile(self, networks, form, signature, played):
         idle = os.sched_getscheduler(0) == os.SCHED_IDLE
         time.sleep(self.seconds if idle else 0)
         return b"idle" if idle else b"usual"
@@ -192,7 +192,7 @@ Workshop().build(job(case(), Slow("float32", 1)))
 class Slow(OpenVino):
     """A compiler that takes its time, and says when it has begun."""
 
-    def compile(self, plain, example, played):
+    def compile(self, networks, form, signature, played):
         os.write(2, b"begun\n")
         time.sleep(2)
         return b"made"

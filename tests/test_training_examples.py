@@ -3,7 +3,21 @@ import pytest
 import torch
 from numpy.random import default_rng
 
-from training import bank, batches, captions, examples, latents, phases, pools, scenes, styles, text, tokenizer
+from training import (
+    autoencoder,
+    bank,
+    batches,
+    captions,
+    examples,
+    latents,
+    phases,
+    pools,
+    scenes,
+    shapes,
+    styles,
+    text,
+    tokenizer,
+)
 
 
 @pytest.mark.parametrize("share", [0.5, 0.8])
@@ -184,6 +198,9 @@ def test_the_bank_gives_the_latents_that_a_batch_names(monkeypatch, tmp_path):
         monkeypatch.setattr(latents, name, tmp_path / f"{name}.npy")
     monkeypatch.setattr(pools, "POOL", tmp_path)
     np.save(tmp_path / "which.npy", np.stack([pools.assigned(index) for index in range(3)]))
+    monkeypatch.setattr(autoencoder, "trained", shapes.autoencoder)
+    np.save(tmp_path / "scaling.npy", 0.5)
+    monkeypatch.setattr(latents, "SCALING", tmp_path / "scaling.npy")
     made = bank.Bank()
     every = np.concatenate([file.reshape(-1, 2, 32, 32) for file in files.values()]).astype(np.float32)
     drawings = made.drawings(0, 9, 0.5)

@@ -28,7 +28,7 @@ class Entrance:
 
     def take(self, pictures: Sequence[Pixels]) -> None:
         """Copy what enters at the next tick."""
-        self.pixels[: len(pictures)] = torch.from_numpy(np.stack(pictures))
+        np.stack(pictures, out=self.pixels[: len(pictures)].numpy())
 
 
 class PinnedEntrance(Entrance):

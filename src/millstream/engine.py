@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import astuple, replace
 from functools import lru_cache
-from itertools import groupby
+from itertools import accumulate, groupby, pairwise
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -42,7 +42,7 @@ class Session:
     `config` is complete: width, height, back end and precision are set. `version` counts the changes of parameters,
     from 1 or from where the session before this one stood. `waits` says whether a tick waits for the back end to be
     ready, or runs eager until it is. `indices` is how many values t_index has: one a step, or more, of which as many as
-    there are steps are used.
+    there are steps are used. Sessions that are alike in `call` can share a tick, and stand in it by their `order`.
     """
 
     def __init__(
@@ -60,6 +60,8 @@ class Session:
             guidance=config.guidance,
             cross_frame=config.cross_frame,
         )
+        self.call = self.layout.shape, self.config.backend, self.config.precision
+        self.order = *self.call, astuple(self.layout), config.input
         check_rows(self.layout, 3 * self.size[0] * self.size[1], model.device)
         self.params = params
         self._noise = lru_cache(KEPT_SEEDS)(self._draw_noise)
@@ -337,14 +339,8 @@ def resolve(config: StreamConfig, model: Model) -> StreamConfig:
 
 def _agreeing(sessions: Iterable[Session]) -> list[list[Session]]:
     """Sessions whose rows can share a call, always in the same order of their forms, so that they share a plan too."""
-
-    def call(session: Session) -> tuple[Any, ...]:
-        return session.layout.shape, session.config.backend, session.config.precision
-
-    def order(session: Session) -> tuple[Any, ...]:
-        return *call(session), astuple(session.layout), session.config.input
-
-    return [list(group) for _, group in groupby(sorted(sessions, key=order), key=call)]
+    ordered = sorted(sessions, key=lambda session: session.order)
+    return [list(group) for _, group in groupby(ordered, key=lambda session: session.call)]
 
 
 def _inputs(sessions: Sequence[Session]) -> Inputs:
@@ -367,9 +363,13 @@ def _pictures(
     latents = [each.latents for each in leaving if each is not None]
     if outputs.pictures is None or not latents:
         return lambda: [np.empty(0, np.uint8)] * len(form)
-    fetched = fetch([outputs.pictures, torch.isfinite(torch.cat(latents)).all()])
-    ends = np.cumsum([lane.leaving for lane in form])[:-1]
-    return lambda: np.split(_finite(*fetched()), ends)
+    fetched = fetch([outputs.pictures, torch.isfinite(torch.cat(latents).sum(dtype=torch.float32))])
+    ends = list(accumulate((lane.leaving for lane in form), initial=0))
+    return lambda: _split(_finite(*fetched()), ends)
+
+
+def _split(pictures: UInt8[np.ndarray, "frames h w 3"], ends: Sequence[int]) -> list[UInt8[np.ndarray, "frames h w 3"]]:
+    return [pictures[begin:end] for begin, end in pairwise(ends)]
 
 
 def _finite(pictures: Tensor, finite: Tensor) -> UInt8[np.ndarray, "frames h w 3"]:

@@ -10,7 +10,8 @@ from torch import Tensor
 from millstream.backends.cudagraph import CudaGraph
 from millstream.backends.inductor import Inductor
 from millstream.backends.openvino import OpenVino
-from millstream.backends.plain import Plain, Run, Signature, own_precision
+from millstream.backends.plain import Parts, Plain, Run, Signature, own_precision
+from millstream.core.graph import Form
 from millstream.errors import ModelError
 
 EAGER = "eager"
@@ -41,15 +42,15 @@ class Compiler(Protocol):
         """Whether it needs the tick's inputs over real pictures to make an engine."""
         ...
 
-    def compile(self, plain: Plain, example: tuple[Tensor, ...], played: Iterable[tuple[Tensor, ...]]) -> bytes:
-        """Make an engine of the graph, for tensors like the example. Takes seconds to minutes.
+    def compile(self, networks: Parts, form: Form, signature: Signature, played: Iterable[tuple[Tensor, ...]]) -> bytes:
+        """Make an engine of a form's tick, for inputs of this signature. Takes seconds to minutes.
 
         `played` are its inputs over real pictures, for a back end that measures them.
         """
         ...
 
-    def load(self, engine: bytes, signature: Signature, plain: Callable[[], Plain]) -> Run:
-        """Give the callable of an engine; `plain` gives its graph, for an engine that is not the whole of it."""
+    def load(self, engine: bytes, form: Form, signature: Signature, graph: Callable[[], Plain]) -> Run:
+        """Give the callable of an engine; `graph` gives its graph, for an engine that is not the whole of it."""
         ...
 
     def identity(self, device: torch.device) -> str:

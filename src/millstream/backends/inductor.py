@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from millstream.backends.captured import Captured
-from millstream.backends.plain import Plain, Signature, own_precision
-from millstream.core.graph import Inputs, Outputs
+from millstream.backends.plain import Parts, Plain, Signature, own_precision, plain
+from millstream.core.graph import Form, Inputs, Outputs
 from millstream.errors import ModelError
 
 COMPILERS = {"cpu": ("CXX", "g++", "clang++", "cl"), "cuda": ("CC", "gcc", "clang", "cl")}  # a variable that names one
@@ -48,21 +48,22 @@ class Inductor:
         found = any(map(shutil.which, [os.environ.get(named, ""), *usual]))
         return None if found else f"needs a C compiler; install {usual[0]}, or use --backend eager"
 
-    def compile(self, plain: Plain, example: tuple[Tensor, ...], played: Iterable[tuple[Tensor, ...]]) -> bytes:
+    def compile(self, networks: Parts, form: Form, signature: Signature, played: Iterable[tuple[Tensor, ...]]) -> bytes:
         """Export, generate, compile."""
-        if example[0].device.type == "cuda":
-            return kernels(plain, example)
+        graph, example = plain(networks, form, signature), signature.zeros()
+        if signature.device.type == "cuda":
+            return kernels(graph, example)
         from torch import _inductor  # noqa: PLC0415
 
         package = io.BytesIO()
-        _inductor.aoti_compile_and_package(torch.export.export(plain, example), package_path=package)
+        _inductor.aoti_compile_and_package(torch.export.export(graph, example), package_path=package)
         return package.getvalue()
 
-    def load(self, engine: bytes, signature: Signature, plain: Callable[[], Plain]) -> "Library | Captured":
+    def load(self, engine: bytes, form: Form, signature: Signature, graph: Callable[[], Plain]) -> "Library | Captured":
         """Load what `compile` made; on a card, record it as a CUDA graph."""
         if signature.device.type == "cuda":
             with torch.no_grad():
-                return Captured(compiled(plain(), engine), signature)
+                return Captured(compiled(graph(), engine), signature)
         from torch import _inductor  # noqa: PLC0415
 
         return Library(_inductor.aoti_load_package(io.BytesIO(engine)), signature)
@@ -85,23 +86,23 @@ class Library:
         return Outputs(*self._compiled(*self._signature.flatten(inputs)))
 
 
-def kernels(plain: Plain, example: tuple[Tensor, ...]) -> bytes:
+def kernels(graph: Plain, example: tuple[Tensor, ...]) -> bytes:
     """Compile the tick for inputs like these, and give what the compiler kept of it. Raises ModelError for nothing."""
     from torch.compiler._cache import CacheArtifactManager  # noqa: PLC0415
 
     with CacheArtifactManager.with_fresh_cache():  # else it gives that of earlier ticks again
-        compiled(plain)(*example)
+        compiled(graph)(*example)
         kept = torch.compiler.save_cache_artifacts()
     if kept is None:
         raise ModelError("backend inductor: PyTorch's caches are switched off; use --backend cudagraph")
     return kept[0]
 
 
-def compiled(plain: Plain, kept: bytes = b"") -> Callable[..., tuple[Tensor, ...]]:
+def compiled(graph: Plain, kept: bytes = b"") -> Callable[..., tuple[Tensor, ...]]:
     """The tick as a function that is compiled by its first call, from what was kept where that fits."""
     if kept:
         torch.compiler.load_cache_artifacts(kept)
     # Of earlier forms nothing is called again, for they are recorded; kept, the ninth would be refused.
     torch._dynamo.eval_frame.reset_code(Plain.forward.__code__)  # type: ignore[attr-defined]
-    made: Callable[..., tuple[Tensor, ...]] = torch.compile(plain, fullgraph=True, dynamic=False)
+    made: Callable[..., tuple[Tensor, ...]] = torch.compile(graph, fullgraph=True, dynamic=False)
     return made

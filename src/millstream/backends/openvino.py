@@ -1,9 +1,4 @@
-"""OpenVINO on a CPU: the tick as a static graph, in bfloat16 where the processor multiplies it, or in integers.
-
-The graph is cut before the decoder, a quarter of the work of the embedded model's tick at one step and less at more: in
-a tick in which nothing leaves it need not run, and when a session takes over from another, its first ticks are of that
-kind and run beside those of the one that is shown.
-"""
+"""OpenVINO on a CPU: the tick as static graphs, in bfloat16 where the processor multiplies it, or in integers."""
 
 import io
 import platform
@@ -14,29 +9,31 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
-from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
-from torch.utils import _pytree as pytree
 
 from millstream.backends import gentle, int8
-from millstream.backends.plain import Plain, Signature
-from millstream.core.graph import Inputs, Outputs
+from millstream.backends.apart import ARITHMETIC, DENOISE, Apart, Part, shares
+from millstream.backends.plain import Parts, Plain, Signature
+from millstream.backends.shares import Loaded, Request, SharedRequest
+from millstream.core.graph import Form
 from millstream.errors import ModelError
 
 if TYPE_CHECKING:
-    from openvino import CompiledModel, InferRequest, Model, Node, Output
+    from openvino import CompiledModel, Model, Node, Output
 
 PROCESSORS = ("x86_64", "AMD64", "aarch64", "arm64")
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 INT8 = "int8"
 PATIENCE, SLOWEST = 10.0, 4e6  # seconds, and bytes a second, of loading beside a show: 30 MB a second is usual
-HEAD = 8  # bytes of an engine that say how long its first part is
+LIGHT = 256e6  # bytes of weights of networks that every share has for itself; larger layers keep all threads busy
+HEAD = 8  # bytes of an engine that say how many shares it has, and before each of its parts, how long that is
 
 
 @dataclass(frozen=True)
@@ -73,26 +70,25 @@ class OpenVino:
             return f"is not made for {platform.machine()}; use --backend eager"
         return None if find_spec("openvino") else f"is not installed; {sys.executable} -m pip install openvino"
 
-    def compile(self, plain: Plain, example: tuple[Tensor, ...], played: Iterable[tuple[Tensor, ...]]) -> bytes:
-        """Trace, convert, fix the shapes, quantize where integers are asked for, compile."""
-        from openvino.frontend import FrontEndManager  # noqa: PLC0415
-        from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # noqa: PLC0415
+    def compile(self, networks: Parts, form: Form, signature: Signature, played: Iterable[tuple[Tensor, ...]]) -> bytes:
+        """Trace each part, convert it, quantize it where integers are asked for, compile."""
+        light = sum(weight.nbytes for part in networks.parts for weight in part.parameters()) <= LIGHT
+        apart, engines = Apart(form, signature, shares(form, self.threads) if light else 1), list[bytes]()
+        example = apart.given(networks, signature.zeros())
+        measured = [apart.given(networks, inputs) for inputs in played]
+        for name in apart.names:
+            rows = [example[name]] if name != DENOISE else split(example[name], apart.shares)
+            model = converted(apart.part(name, networks), rows[0])
+            if self.precision == INT8 and name not in ARITHMETIC:
+                samples = (split(each[name], len(rows)) for each in measured)
+                model = int8.quantized(model, chain.from_iterable(samples))
+            engines.append(self._compiled(model, self._settings(name, apart.shares)))
+        return apart.shares.to_bytes(HEAD) + b"".join(len(engine).to_bytes(HEAD) + engine for engine in engines)
 
-        warnings.filterwarnings("ignore", category=TracerWarning)  # every shape is meant to be a constant
-        traced = torch.jit.trace(plain, example, check_trace=False)  # type: ignore[no-untyped-call]
-        # `openvino.convert_model` does no more, and then infers dynamic shapes for five seconds.
-        frontend, decoder = FrontEndManager().load_by_framework("pytorch"), TorchScriptPythonDecoder(traced)
-        model = frontend.convert(frontend.load(decoder))
-        model.reshape({i: list(tensor.shape) for i, tensor in enumerate(example)})
-        spread_scales(model)
-        if self.precision == INT8:
-            model = int8.quantized(model, played)
-        tick, decoder = (self._compiled(part) for part in parts(model))
-        return len(tick).to_bytes(HEAD) + tick + decoder
-
-    def load(self, engine: bytes, signature: Signature, plain: Callable[[], Plain]) -> "Request":
+    def load(self, engine: bytes, form: Form, signature: Signature, graph: Callable[[], Plain]) -> Request:
         """Import what `compile` made."""
-        return Request(self._loaded(engine), signature)
+        apart = Apart(form, signature, int.from_bytes(engine[:HEAD]))
+        return (Request if apart.shares == 1 else SharedRequest)(self._loaded(engine, apart), apart)
 
     def identity(self, device: torch.device) -> str:
         """Name its version and the processor."""
@@ -103,31 +99,37 @@ class OpenVino:
         quantizer = version("nncf") if self.precision == INT8 else ""
         return f"{version('openvino')} {quantizer} {facts}"
 
-    def _compiled(self, model: "Model") -> bytes:
+    def _compiled(self, model: "Model", settings: dict[str, Any]) -> bytes:
         import openvino  # noqa: PLC0415
 
         engine = io.BytesIO()
-        openvino.Core().compile_model(model, "CPU", self._settings()).export_model(engine)
+        openvino.Core().compile_model(model, "CPU", settings).export_model(engine)
         return engine.getvalue()
 
-    def _loaded(self, engine: bytes) -> "Loaded":
-        """Import both parts, from NumPy's memory: from bytes, no other thread could run while they are copied."""
+    def _loaded(self, engine: bytes, apart: Apart) -> Loaded:
+        """Import the parts, from NumPy's memory: from bytes, no other thread could run while they are copied."""
         import openvino  # noqa: PLC0415
 
-        core, settings, whole = openvino.Core(), self._settings(), np.frombuffer(engine, np.uint8)
-        end = HEAD + int.from_bytes(engine[:HEAD])
-        memory = whole[HEAD:end].copy(), whole[end:].copy()
-        tick, decoder = gentle.aside(
-            lambda: [core.import_model(openvino.Tensor(part, True), "CPU", settings) for part in memory],
+        core, memory = openvino.Core(), parts(engine[HEAD:])
+
+        def imported(name: str, part: NDArray[np.uint8]) -> "list[CompiledModel]":
+            """Once for each share: streams of one model would run in threads of its own, which give way for ever."""
+            settings, count = self._settings(name, apart.shares), apart.shares if name == DENOISE else 1
+            return [core.import_model(openvino.Tensor(part, True), "CPU", settings) for _ in range(count)]
+
+        made = gentle.aside(
+            lambda: dict(zip(apart.names, map(imported, apart.names, memory), strict=True)),
             patience=PATIENCE + len(engine) / SLOWEST,
         )
-        return Loaded(tick, decoder, memory)
+        return Loaded(made, memory)
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self, name: str, shares: int) -> dict[str, Any]:
+        threads = {DENOISE: self.threads // shares} | dict.fromkeys(ARITHMETIC, 1)  # done before a second one is awake
+        products = PRECISIONS[precisions()[-1] if self.precision == INT8 else self.precision]
         return {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": PRECISIONS[precisions()[-1] if self.precision == INT8 else self.precision],
-            "INFERENCE_NUM_THREADS": self.threads,
+            "INFERENCE_PRECISION_HINT": PRECISIONS["float32"] if name in ARITHMETIC else products,
+            "INFERENCE_NUM_THREADS": threads.get(name, self.threads),
             "ENABLE_CPU_PINNING": False,  # files are read and written beside it, on the same cores
         }
 
@@ -141,18 +143,34 @@ def precisions() -> list[str]:
     return [name for name, capability in (("float32", "FP32"), ("bfloat16", "BF16")) if capability in here]
 
 
-def parts(model: "Model") -> "tuple[Model, Model]":
-    """The tick without its pictures, and the pictures from its latents."""
-    from openvino import Model  # noqa: PLC0415
-    from openvino import opset13 as ops  # noqa: PLC0415
+def parts(engine: bytes) -> list[NDArray[np.uint8]]:
+    """Copies of an engine's networks."""
+    whole, found = np.frombuffer(engine, np.uint8), []
+    while len(whole):
+        end = HEAD + int.from_bytes(whole[:HEAD].tobytes())
+        found.append(whole[HEAD:end].copy())
+        whole = whole[end:]
+    return found
 
-    tick = Model(model.get_results()[1:], model.get_parameters(), "tick")
-    pictures, latents = model.clone().get_results()[:2]
-    f = latents.input_value(0)
-    entrance = ops.parameter(f.get_shape(), f.get_element_type())
-    for reader in f.get_target_inputs():
-        reader.replace_source_output(entrance.output(0))
-    return tick, Model([pictures], [entrance], "decoder")
+
+def split(tensors: tuple[Tensor, ...], count: int) -> list[tuple[Tensor, ...]]:
+    """So many shares of their rows."""
+    return list(zip(*(tensor.chunk(count) for tensor in tensors), strict=True))
+
+
+def converted(part: Part, example: tuple[Tensor, ...]) -> "Model":
+    """The part as OpenVINO's graph, for tensors like the example alone."""
+    from openvino.frontend import FrontEndManager  # noqa: PLC0415
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # noqa: PLC0415
+
+    warnings.filterwarnings("ignore", category=TracerWarning)  # every shape is meant to be a constant
+    traced = torch.jit.trace(part, example, check_trace=False)  # type: ignore[no-untyped-call]
+    # `openvino.convert_model` does no more, and then infers dynamic shapes for five seconds.
+    frontend, decoder = FrontEndManager().load_by_framework("pytorch"), TorchScriptPythonDecoder(traced)
+    model = frontend.convert(frontend.load(decoder))
+    model.reshape({i: list(tensor.shape) for i, tensor in enumerate(example)})
+    spread_scales(model)
+    return model
 
 
 def spread_scales(model: "Model") -> None:
@@ -186,49 +204,3 @@ def one_and(total: "Node") -> "Output | None":
         if constant.get_type_name() == "Constant" and constant.data.size == 1 and constant.data.item() == 1:
             return s
     return None
-
-
-class Loaded(NamedTuple):
-    """An engine's parts. Their weights stay in `memory`, which has to outlive them."""
-
-    tick: "CompiledModel"
-    decoder: "CompiledModel"
-    memory: tuple[NDArray[np.uint8], NDArray[np.uint8]]
-
-
-class Request:
-    """An engine that reads a stream's tensors where they lie, and gives copies of what it made."""
-
-    def __init__(self, loaded: Loaded, signature: Signature) -> None:
-        self._loaded = loaded
-        self._tick, self._decoder = (part.create_infer_request() for part in (loaded.tick, loaded.decoder))
-        self._decoder.set_input_tensor(self._tick.output_tensors[0])
-        self._signature = signature
-        self._bound: list[Tensor | None] = [None] * len(signature.shapes)  # kept alive: the engine has their addresses
-        self._lock = Lock()
-
-    def __call__(self, inputs: Inputs, decodes: bool = True) -> Outputs:
-        """Compute one tick."""
-        with self._lock:
-            self._bind(inputs)
-            self._tick.infer(share_outputs=True)
-            if decodes:
-                self._decoder.infer(share_outputs=True)
-            pictures = _copies(self._decoder)[0] if decodes else None
-            return Outputs(pictures, *_copies(self._tick))
-
-    def _bind(self, inputs: Inputs) -> None:
-        """Pass the addresses of the tensors that are others than at the last tick."""
-        from openvino import Tensor as Shared  # noqa: PLC0415
-
-        tensors = pytree.tree_leaves(inputs)
-        if all(new is old for new, old in zip(tensors, self._bound, strict=True)):
-            return
-        for i, plain in enumerate(self._signature.flatten(inputs)):
-            if tensors[i] is not self._bound[i]:
-                self._tick.set_input_tensor(i, Shared(plain.numpy(), shared_memory=True))
-        self._bound = tensors
-
-
-def _copies(request: "InferRequest") -> list[Tensor]:
-    return [torch.from_numpy(tensor.data).clone() for tensor in request.output_tensors]

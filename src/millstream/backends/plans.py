@@ -118,10 +118,10 @@ class Plans:
                 self._sizes[backend, order.form] = len(engine)
         self._model.keep(self.store)
         try:
-            return backend.load(engine, signature, graph)
+            return backend.load(engine, order.form, signature, graph)
         except RuntimeError:  # it is whole, and still no engine of this machine
             self.store.drop(key)
-            return backend.load(self.store.get(key, what, compile_), signature, graph)
+            return backend.load(self.store.get(key, what, compile_), order.form, signature, graph)
 
     def _make(self, order: "Order") -> bytes:
         backend, signature = order.backend, order.signature

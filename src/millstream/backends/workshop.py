@@ -29,7 +29,7 @@ from torch import Tensor
 
 from millstream.backends import gentle
 from millstream.backends.choice import Compiler
-from millstream.backends.plain import Parts, Signature, plain
+from millstream.backends.plain import Parts, Signature
 from millstream.core.graph import Form
 
 IDLE = 60.0  # seconds without work after which the process ends: it holds half a gigabyte
@@ -56,9 +56,10 @@ class Job:
 
     def build(self) -> bytes:
         """Make the engine, here. Raises whatever the compiler raises."""
+        for part in self.networks.parts:
+            part.eval()
         with torch.no_grad():
-            graph = plain(self.networks, self.form, self.signature)
-            return self.backend.compile(graph, self.signature.zeros(), self.played)
+            return self.backend.compile(self.networks, self.form, self.signature, self.played)
 
 
 class Workshop:

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from millstream.backends.choice import Backend, Compiler
 from millstream.backends.cudagraph import CudaGraph
-from millstream.backends.openvino import OpenVino, Request
-from millstream.backends.plain import Plain, Run, Signature
-from millstream.core.graph import Inputs, Outputs
+from millstream.backends.openvino import OpenVino
+from millstream.backends.plain import Parts, Plain, Run, Signature
+from millstream.backends.shares import Request
+from millstream.core.graph import Form, Inputs, Outputs
 from millstream.core.rows import Conditioning
 from millstream.models import Model
 
@@ -105,13 +106,13 @@ class WatchedBackend:
         """In a process that only builds, it is the back end alone."""
         return copy, (self.backend,)
 
-    def compile(self, plain: Plain, example: tuple[Tensor, ...], played: Iterable[tuple[Tensor, ...]]) -> bytes:
-        """Make an engine of the graph."""
-        return self.backend.compile(plain, example, played)
+    def compile(self, networks: Parts, form: Form, signature: Signature, played: Iterable[tuple[Tensor, ...]]) -> bytes:
+        """Make an engine of the tick."""
+        return self.backend.compile(networks, form, signature, played)
 
-    def load(self, engine: bytes, signature: Signature, plain: Callable[[], Plain]) -> "WatchedRun":
+    def load(self, engine: bytes, form: Form, signature: Signature, graph: Callable[[], Plain]) -> "WatchedRun":
         """Give the callable of an engine, watched."""
-        return WatchedRun(self.backend.load(engine, signature, plain), self.spans)
+        return WatchedRun(self.backend.load(engine, form, signature, graph), self.spans)
 
     def identity(self, device: torch.device) -> str:
         """Name its version, and the processor it compiles for."""
@@ -152,31 +153,28 @@ class WatchedRun:
 
     def shares(self) -> dict[str, float]:
         """The part that each network has in the ticks so far; empty where the back end cannot tell."""
-        if not isinstance(self.run, ProfiledRequest):
+        if not isinstance(self.run, Request):
             return {}
         ticks = [span.end - span.start for span in self.spans.found if span.name == TICK]
-        return {name: seconds * len(ticks) / sum(ticks) for name, seconds in self.run.profile().items()}
+        return {name: seconds * len(ticks) / sum(ticks) for name, seconds in profile(self.run).items()}
 
 
 @dataclass(frozen=True)
 class ProfiledOpenVino(OpenVino):
     """OpenVINO that counts the time of every node of its graph."""
 
-    def load(self, engine: bytes, signature: Signature, plain: Callable[[], Plain]) -> "ProfiledRequest":
-        """Import what `compile` made."""
-        return ProfiledRequest(self._loaded(engine), signature)
-
-    def _settings(self) -> dict[str, Any]:
-        return super()._settings() | {"PERF_COUNT": True}
+    def _settings(self, name: str, shares: int) -> dict[str, Any]:
+        return super()._settings(name, shares) | {"PERF_COUNT": True}
 
 
-class ProfiledRequest(Request):
-    """An engine that says what its runs spend on each network."""
-
-    def profile(self) -> dict[str, float]:
-        """Seconds a run of the networks' nodes, the mean over all runs."""
-        nodes = [*self._tick.profiling_info, *self._decoder.profiling_info]
-        return by_network((node.node_name, node.real_time.total_seconds()) for node in nodes)
+def profile(run: Request) -> dict[str, float]:
+    """Seconds a tick of the networks' nodes, the mean over all ticks, and over shares that run side by side."""
+    return by_network(
+        (node.node_name, node.real_time.total_seconds() / len(requests))
+        for requests in run.requests.values()
+        for request in requests
+        for node in request.profiling_info
+    )
 
 
 def by_network(nodes: Iterable[tuple[str, float]]) -> dict[str, float]:
