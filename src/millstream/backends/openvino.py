@@ -5,6 +5,7 @@ import platform
 import sys
 import warnings
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -107,21 +108,29 @@ class OpenVino:
         return engine.getvalue()
 
     def _loaded(self, engine: bytes, apart: Apart) -> Loaded:
-        """Import the parts, from NumPy's memory: from bytes, no other thread could run while they are copied."""
+        """Import the parts, from NumPy's memory: from bytes, no other thread could run while they are copied.
+
+        Raises RuntimeError where this is no engine of the tick.
+        """
         import openvino  # noqa: PLC0415
 
         core, memory = openvino.Core(), parts(engine[HEAD:])
+        if len(memory) != len(apart.names):
+            raise RuntimeError("these are other parts than this tick's")
 
-        def imported(name: str, part: NDArray[np.uint8]) -> "list[CompiledModel]":
+        def imported(name: str, part: NDArray[np.uint8]) -> "CompiledModel":
+            return core.import_model(openvino.Tensor(part, True), "CPU", self._settings(name, apart.shares))
+
+        def together() -> "dict[str, list[CompiledModel]]":
             """Once for each share: streams of one model would run in threads of its own, which give way for ever."""
-            settings, count = self._settings(name, apart.shares), apart.shares if name == DENOISE else 1
-            return [core.import_model(openvino.Tensor(part, True), "CPU", settings) for _ in range(count)]
+            with ThreadPoolExecutor(self.threads) as threads:
+                begun = {
+                    name: [threads.submit(imported, name, part) for _ in range(apart.shares if name == DENOISE else 1)]
+                    for name, part in zip(apart.names, memory, strict=True)
+                }
+            return {name: [future.result() for future in futures] for name, futures in begun.items()}
 
-        made = gentle.aside(
-            lambda: dict(zip(apart.names, map(imported, apart.names, memory), strict=True)),
-            patience=PATIENCE + len(engine) / SLOWEST,
-        )
-        return Loaded(made, memory)
+        return Loaded(gentle.aside(together, patience=PATIENCE + len(engine) / SLOWEST), memory)
 
     def _settings(self, name: str, shares: int) -> dict[str, Any]:
         threads = {DENOISE: self.threads // shares} | dict.fromkeys(ARITHMETIC, 1)  # done before a second one is awake
