@@ -28,6 +28,14 @@ class Entrance:
 
     def take(self, pictures: Sequence[Pixels]) -> None:
         """Copy what enters at the next tick."""
+        self.pixels[: len(pictures)] = torch.from_numpy(np.stack(pictures))
+
+
+class HostEntrance(Entrance):
+    """One in the host's memory: PyTorch's threads would help to copy, and then wait in a loop, on a core in need."""
+
+    def take(self, pictures: Sequence[Pixels]) -> None:
+        """Copy what enters at the next tick."""
         np.stack(pictures, out=self.pixels[: len(pictures)].numpy())
 
 
@@ -55,7 +63,7 @@ class PinnedEntrance(Entrance):
 
 def entrance(shape: tuple[int, int, int, int], device: torch.device) -> Entrance:
     """The entrance for a device."""
-    return (PinnedEntrance if device.type == "cuda" else Entrance)(shape, device)
+    return {"cuda": PinnedEntrance, "cpu": HostEntrance}.get(device.type, Entrance)(shape, device)
 
 
 def fetch(tensors: Sequence[Tensor]) -> Callable[[], list[Tensor]]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from millstream.backends import calibration
 from millstream.backends.choice import EAGER, choose
-from millstream.backends.plain import Run
+from millstream.backends.plain import Run, weight_bytes
 from millstream.backends.plans import Plans
 from millstream.backends.store import Store
 from millstream.copies import Entrance, entrance, fetch
@@ -312,7 +312,7 @@ class Engine:
     def _weights(self) -> int:
         """Bytes of what a compiler copies; 0 where the networks are not loaded, for then it is built already."""
         networks = self.model.networks.done
-        return sum(p.nbytes for part in self.model.parts for p in part.parameters()) if networks.done() else 0
+        return weight_bytes(self.model) if networks.done() else 0
 
     def _built(self, building: Future[Run], waits: bool) -> bool:
         """Whether to go on with what is built. Eager takes its place only where that would not take longer still."""
@@ -363,6 +363,7 @@ def _pictures(
     latents = [each.latents for each in leaving if each is not None]
     if outputs.pictures is None or not latents:
         return lambda: [np.empty(0, np.uint8)] * len(form)
+    # A NaN or an infinity anywhere is left in the sum.
     fetched = fetch([outputs.pictures, torch.isfinite(torch.cat(latents).sum(dtype=torch.float32))])
     ends = list(accumulate((lane.leaving for lane in form), initial=0))
     return lambda: _split(_finite(*fetched()), ends)

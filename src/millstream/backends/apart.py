@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from millstream.backends.plain import Parts, Signature
+from millstream.backends.plain import Parts, Plain, Signature
 from millstream.core.graph import Between, Form, TickGraph, join
 from millstream.core.rows import Rows
 
@@ -25,19 +25,6 @@ ARITHMETIC = (ENTER, STEP)
 KEPT = 4  # tensors of what `enter` makes that are for `step`: the last
 
 Tensors = tuple[Tensor, ...]
-
-
-class Part(nn.Module):
-    """One part of a tick."""
-
-    def __init__(self, networks: Parts, compute: Callable[..., Tensors]) -> None:
-        super().__init__()
-        self.parts = nn.ModuleList(networks.parts)  # so that a compiler finds the weights
-        self._compute = compute
-
-    def forward(self, *tensors: Tensor) -> Tensors:
-        """Compute it."""
-        return self._compute(*tensors)
 
 
 def shares(form: Form, threads: int) -> int:
@@ -66,7 +53,7 @@ class Apart:
             return TICK, DECODE
         return *((ENCODE,) if self._between.enters else ()), ENTER, DENOISE, STEP, DECODE
 
-    def part(self, name: str, networks: Parts) -> Part:
+    def part(self, name: str, networks: Parts) -> Plain:
         """The part of that name, as a module."""
         computes: dict[str, Callable[..., Tensors]] = {
             TICK: lambda *inputs: self._tick(networks, inputs),
@@ -76,7 +63,7 @@ class Apart:
             STEP: self._step,
             DECODE: lambda f: (networks.decode(self._between.leaving(channels_first(f))),),
         }
-        return Part(networks, computes[name])
+        return Plain(networks, computes[name])
 
     def given(self, networks: Parts, inputs: Tensors) -> dict[str, Tensors]:
         """What each part is given in a tick over these inputs; the denoiser is given the rows of all its shares."""

@@ -50,7 +50,7 @@ class Compiler(Protocol):
         ...
 
     def load(self, engine: bytes, form: Form, signature: Signature, graph: Callable[[], Plain]) -> Run:
-        """Give the callable of an engine; `graph` gives its graph, for an engine that is not the whole of it."""
+        """Give the callable of an engine; `graph` gives that of the tick, for an engine that is not the whole of it."""
         ...
 
     def identity(self, device: torch.device) -> str:

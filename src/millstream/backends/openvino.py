@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from millstream.backends import gentle, int8
-from millstream.backends.apart import ARITHMETIC, DENOISE, Apart, Part, shares
-from millstream.backends.plain import Parts, Plain, Signature
+from millstream.backends.apart import ARITHMETIC, DENOISE, Apart, shares
+from millstream.backends.plain import Parts, Plain, Signature, weight_bytes
 from millstream.backends.shares import Loaded, Request, SharedRequest
 from millstream.core.graph import Form
 from millstream.errors import ModelError
@@ -73,8 +73,8 @@ class OpenVino:
 
     def compile(self, networks: Parts, form: Form, signature: Signature, played: Iterable[tuple[Tensor, ...]]) -> bytes:
         """Trace each part, convert it, quantize it where integers are asked for, compile."""
-        light = sum(weight.nbytes for part in networks.parts for weight in part.parameters()) <= LIGHT
-        apart, engines = Apart(form, signature, shares(form, self.threads) if light else 1), list[bytes]()
+        count = shares(form, self.threads) if weight_bytes(networks) <= LIGHT else 1
+        apart, engines = Apart(form, signature, count), list[bytes]()
         example = apart.given(networks, signature.zeros())
         measured = [apart.given(networks, inputs) for inputs in played]
         for name in apart.names:
@@ -167,7 +167,7 @@ def split(tensors: tuple[Tensor, ...], count: int) -> list[tuple[Tensor, ...]]:
     return list(zip(*(tensor.chunk(count) for tensor in tensors), strict=True))
 
 
-def converted(part: Part, example: tuple[Tensor, ...]) -> "Model":
+def converted(part: Plain, example: tuple[Tensor, ...]) -> "Model":
     """The part as OpenVINO's graph, for tensors like the example alone."""
     from openvino.frontend import FrontEndManager  # noqa: PLC0415
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # noqa: PLC0415

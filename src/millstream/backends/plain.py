@@ -93,24 +93,34 @@ class Signature:
 
 
 class Plain(nn.Module):
-    """The graph over plain tensors. What it gives are the fields of `Outputs`."""
+    """What is computed with networks from plain tensors to plain tensors: a tick's graph, or a part of it."""
 
-    def __init__(self, graph: TickGraph, networks: Parts, signature: Signature) -> None:
+    def __init__(self, networks: Parts, compute: Callable[..., tuple[Tensor, ...]]) -> None:
         super().__init__()
         self.parts = nn.ModuleList(networks.parts)  # so that a compiler finds the weights
         # A closure, for exporting copies a module's values, and a structure must not be copied.
-        self._compute: Callable[[Sequence[Tensor]], Outputs] = lambda tensors: graph(signature.unflatten(tensors))
+        self._compute = compute
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """Compute a tick in which frames leave."""
-        outputs = self._compute(tensors)
-        assert outputs.pictures is not None
-        return outputs.pictures, outputs.latents, outputs.x_next, outputs.reference
+        """Compute it."""
+        return self._compute(*tensors)
 
 
 def plain(networks: Parts, form: Form, signature: Signature) -> Plain:
-    """The graph of a form, as a module for inference."""
-    return Plain(TickGraph(networks, form), networks, signature).eval()
+    """A tick of a form in which frames leave, for inference. What it gives are the fields of `Outputs`."""
+    graph = TickGraph(networks, form)
+
+    def compute(*tensors: Tensor) -> tuple[Tensor, ...]:
+        outputs = graph(signature.unflatten(tensors))
+        assert outputs.pictures is not None
+        return outputs.pictures, outputs.latents, outputs.x_next, outputs.reference
+
+    return Plain(networks, compute).eval()
+
+
+def weight_bytes(networks: Parts) -> int:
+    """Bytes of the networks' weights."""
+    return sum(weight.nbytes for part in networks.parts for weight in part.parameters())
 
 
 def own_precision(name: str, precision: str, dtype: torch.dtype) -> str:

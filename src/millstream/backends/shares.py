@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from millstream.backends.apart import DECODE, DENOISE, ENCODE, ENTER, STEP, TICK, Apart, channels_first
+from millstream.backends.apart import DECODE, DENOISE, ENCODE, ENTER, TICK, Apart, channels_first
 from millstream.core.graph import Inputs, Outputs
 
 if TYPE_CHECKING:
@@ -49,12 +49,12 @@ class Request:
     def __init__(self, loaded: Loaded, apart: Apart) -> None:
         self._loaded, self._signature = loaded, apart.signature
         self.requests = {name: [part.create_infer_request() for part in each] for name, each in loaded.parts.items()}
-        self._last = self.requests[TICK if apart.shares == 1 else STEP][0]
-        self._decode = self.requests[DECODE][0]
+        self._last, self._decode = self.requests[apart.names[-2]][0], self.requests[DECODE][0]
         self._decode.set_input_tensor(self._last.output_tensors[0])
         self._bound: list[Tensor | None] = [None] * len(self._signature.shapes)  # kept alive: requests read there
         self._readers: list[list[Reader]] = [[] for _ in self._signature.shapes]
-        self._read_inputs(TICK if apart.shares == 1 else ENTER)
+        for name in self.requests.keys() & {TICK, ENCODE, ENTER}:
+            self._read_inputs(self.requests[name][0])
         self._lock = Lock()
 
     def __call__(self, inputs: Inputs, decodes: bool = True) -> Outputs:
@@ -68,9 +68,8 @@ class Request:
     def _before(self) -> None:
         """Compute what comes before the last latents."""
 
-    def _read_inputs(self, name: str) -> None:
-        """Let the part read the tick's inputs, the last of its own."""
-        request = self.requests[name][0]
+    def _read_inputs(self, request: "InferRequest") -> None:
+        """Let it read the tick's inputs, the last of its own."""
         first = len(request.input_tensors) - len(self._readers)
         for place, readers in enumerate(self._readers):
             readers.append(Reader(request, first + place))
@@ -94,7 +93,6 @@ class SharedRequest(Request):
         super().__init__(loaded, apart)
         self._others = ThreadPoolExecutor(apart.shares - 1, "millstream-rows")
         if ENCODE in self.requests:
-            self._read_inputs(ENCODE)
             self.requests[ENTER][0].set_input_tensor(0, self.requests[ENCODE][0].output_tensors[0])
         self._wire(apart.passed())
 

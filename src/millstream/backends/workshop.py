@@ -29,7 +29,7 @@ from torch import Tensor
 
 from millstream.backends import gentle
 from millstream.backends.choice import Compiler
-from millstream.backends.plain import Parts, Signature
+from millstream.backends.plain import Parts, Signature, weight_bytes
 from millstream.core.graph import Form
 
 IDLE = 60.0  # seconds without work after which the process ends: it holds half a gigabyte
@@ -52,7 +52,7 @@ class Job:
     @property
     def weights(self) -> int:
         """Bytes of the networks."""
-        return sum(weight.nbytes for part in self.networks.parts for weight in part.parameters())
+        return weight_bytes(self.networks)
 
     def build(self) -> bytes:
         """Make the engine, here. Raises whatever the compiler raises."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from millstream.backends.apart import DECODE, DENOISE, ENCODE, TICK
 from millstream.backends.choice import Backend, Compiler
 from millstream.backends.cudagraph import CudaGraph
 from millstream.backends.openvino import OpenVino
@@ -19,7 +20,7 @@ from millstream.core.graph import Form, Inputs, Outputs
 from millstream.core.rows import Conditioning
 from millstream.models import Model
 
-WAITING, ENCODE, DENOISE, DECODE, TICK = "waiting", "encode", "denoise", "decode", "tick"
+WAITING = "waiting"
 NETWORKS = (ENCODE, DENOISE, DECODE)
 DENOISER, AUTOENCODER = "__module.parts.0.", "__module.parts.1."  # of `Model.parts`, as the tracer names them
 ENCODING = (AUTOENCODER + "encoder", AUTOENCODER + "quant_conv")
