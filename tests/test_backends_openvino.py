@@ -9,7 +9,7 @@ import torch
 
 from millstream.backends.choice import choose
 from millstream.backends.openvino import precisions
-from millstream.backends.shares import Request
+from millstream.backends.request import Request
 from millstream.backends.workshop import Workshop
 from millstream.bench.compare import psnr
 from millstream.engine import Engine

@@ -5,6 +5,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import astuple, replace
 from functools import lru_cache
 from itertools import accumulate, groupby, pairwise
+from math import isfinite
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -316,6 +317,8 @@ class Engine:
 
     def _built(self, building: Future[Run], waits: bool) -> bool:
         """Whether to go on with what is built. Eager takes its place only where that would not take longer still."""
+        if building.done():
+            return True
         ready: list[Future[Any]] = [building] if waits else [building, self.model.networks.done]
         wait(ready, return_when=FIRST_COMPLETED)
         return building.done()
@@ -364,7 +367,8 @@ def _pictures(
     if outputs.pictures is None or not latents:
         return lambda: [np.empty(0, np.uint8)] * len(form)
     # A NaN or an infinity anywhere is left in the sum.
-    fetched = fetch([outputs.pictures, torch.isfinite(torch.cat(latents).sum(dtype=torch.float32))])
+    whole = torch.cat(latents) if len(latents) > 1 else latents[0]
+    fetched = fetch([outputs.pictures, whole.sum(dtype=torch.float32)])
     ends = list(accumulate((lane.leaving for lane in form), initial=0))
     return lambda: _split(_finite(*fetched()), ends)
 
@@ -373,8 +377,8 @@ def _split(pictures: UInt8[np.ndarray, "frames h w 3"], ends: Sequence[int]) -> 
     return [pictures[begin:end] for begin, end in pairwise(ends)]
 
 
-def _finite(pictures: Tensor, finite: Tensor) -> UInt8[np.ndarray, "frames h w 3"]:
-    if not finite:
+def _finite(pictures: Tensor, total: Tensor) -> UInt8[np.ndarray, "frames h w 3"]:
+    if not isfinite(total):
         raise ModelError("the model gave numbers that are no picture (NaN): run it with --dtype float32")
     return pictures.numpy()
 

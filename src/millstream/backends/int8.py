@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ def missing() -> str | None:
     return None if find_spec("nncf") else f"needs nncf; {sys.executable} -m pip install 'millstream[int8]'"
 
 
-def quantized(model: "Model", samples: Iterable[tuple[Tensor, ...]]) -> "Model":
+def quantized(model: "Model", samples: Iterable[Sequence[Tensor]]) -> "Model":
     """The graph with 8-bit weights and inputs of its products; `samples` are its inputs over real pictures."""
     os.environ["NNCF_CI"] = "1"  # without it NNCF reports its use to its makers, unasked
     import nncf  # noqa: PLC0415

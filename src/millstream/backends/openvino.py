@@ -4,13 +4,13 @@ import io
 import platform
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
-from itertools import chain
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,10 +20,10 @@ from torch import Tensor
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from millstream.backends import gentle, int8
-from millstream.backends.apart import ARITHMETIC, DENOISE, Apart, shares
+from millstream.backends.pieces import Piece, count, cut
 from millstream.backends.plain import Parts, Plain, Signature, weight_bytes
-from millstream.backends.shares import Loaded, Request, SharedRequest
-from millstream.core.graph import Form
+from millstream.backends.request import LATENTS, Loaded, Request, channels_first
+from millstream.core.graph import Form, TickGraph
 from millstream.errors import ModelError
 
 if TYPE_CHECKING:
@@ -72,24 +72,28 @@ class OpenVino:
         return None if find_spec("openvino") else f"is not installed; {sys.executable} -m pip install openvino"
 
     def compile(self, networks: Parts, form: Form, signature: Signature, played: Iterable[tuple[Tensor, ...]]) -> bytes:
-        """Trace each part, convert it, quantize it where integers are asked for, compile."""
-        count = shares(form, self.threads) if weight_bytes(networks) <= LIGHT else 1
-        apart, engines = Apart(form, signature, count), list[bytes]()
-        example = apart.given(networks, signature.zeros())
-        measured = [apart.given(networks, inputs) for inputs in played]
-        for name in apart.names:
-            rows = [example[name]] if name != DENOISE else split(example[name], apart.shares)
-            model = converted(apart.part(name, networks), rows[0])
-            if self.precision == INT8 and name not in ARITHMETIC:
-                samples = (split(each[name], len(rows)) for each in measured)
-                model = int8.quantized(model, chain.from_iterable(samples))
-            engines.append(self._compiled(model, self._settings(name, apart.shares)))
-        return apart.shares.to_bytes(HEAD) + b"".join(len(engine).to_bytes(HEAD) + engine for engine in engines)
+        """Trace each piece, convert it, quantize it where integers are asked for, compile."""
+        pieces = cut(form, count(form, self.threads) if weight_bytes(networks) <= LIGHT else 1)
+        samples, engines = [signature.unflatten(inputs) for inputs in played], list[bytes]()
+        for piece in pieces:
+            own = piece.of(signature.unflatten(signature.zeros()))
+            signed = Signature.of(own)
+            model = converted(traced(networks, piece, signed), signed.flatten(own))
+            if self.precision == INT8:
+                model = int8.quantized(model, (signed.flatten(piece.of(inputs)) for inputs in samples))
+            engines += [self._compiled(part, len(pieces)) for part in parts(model)]
+        return len(pieces).to_bytes(HEAD) + b"".join(len(engine).to_bytes(HEAD) + engine for engine in engines)
 
     def load(self, engine: bytes, form: Form, signature: Signature, graph: Callable[[], Plain]) -> Request:
-        """Import what `compile` made."""
-        apart = Apart(form, signature, int.from_bytes(engine[:HEAD]))
-        return (Request if apart.shares == 1 else SharedRequest)(self._loaded(engine, apart), apart)
+        """Import what `compile` made. Raises RuntimeError where this is no engine of the tick."""
+        number, memory = int.from_bytes(engine[:HEAD]), unpacked(engine[HEAD:])
+        pieces = cut(form, number) if number in (1, count(form, self.threads)) else []
+        if not pieces or len(memory) != sum(1 + piece.leaves for piece in pieces):
+            raise RuntimeError("these are other parts than this tick's")
+        imported = iter(self._imported(memory, number))
+        return Request(
+            Loaded([list(islice(imported, 1 + piece.leaves)) for piece in pieces], memory), signature, pieces
+        )
 
     def identity(self, device: torch.device) -> str:
         """Name its version and the processor."""
@@ -100,45 +104,32 @@ class OpenVino:
         quantizer = version("nncf") if self.precision == INT8 else ""
         return f"{version('openvino')} {quantizer} {facts}"
 
-    def _compiled(self, model: "Model", settings: dict[str, Any]) -> bytes:
+    def _compiled(self, model: "Model", pieces: int) -> bytes:
         import openvino  # noqa: PLC0415
 
         engine = io.BytesIO()
-        openvino.Core().compile_model(model, "CPU", settings).export_model(engine)
+        openvino.Core().compile_model(model, "CPU", self._settings(pieces)).export_model(engine)
         return engine.getvalue()
 
-    def _loaded(self, engine: bytes, apart: Apart) -> Loaded:
-        """Import the parts, from NumPy's memory: from bytes, no other thread could run while they are copied.
-
-        Raises RuntimeError where this is no engine of the tick.
-        """
+    def _imported(self, memory: Sequence[NDArray[np.uint8]], pieces: int) -> "list[CompiledModel]":
+        """Import the parts, from NumPy's memory: from bytes, no other thread could run while they are copied."""
         import openvino  # noqa: PLC0415
 
-        core, memory = openvino.Core(), parts(engine[HEAD:])
-        if len(memory) != len(apart.names):
-            raise RuntimeError("these are other parts than this tick's")
+        core, settings = openvino.Core(), self._settings(pieces)
 
-        def imported(name: str, part: NDArray[np.uint8]) -> "CompiledModel":
-            return core.import_model(openvino.Tensor(part, True), "CPU", self._settings(name, apart.shares))
-
-        def together() -> "dict[str, list[CompiledModel]]":
-            """Once for each share: streams of one model would run in threads of its own, which give way for ever."""
+        def together() -> "list[CompiledModel]":
             with ThreadPoolExecutor(self.threads) as threads:
-                begun = {
-                    name: [threads.submit(imported, name, part) for _ in range(apart.shares if name == DENOISE else 1)]
-                    for name, part in zip(apart.names, memory, strict=True)
-                }
-            return {name: [future.result() for future in futures] for name, futures in begun.items()}
+                return list(
+                    threads.map(lambda part: core.import_model(openvino.Tensor(part, True), "CPU", settings), memory)
+                )
 
-        return Loaded(gentle.aside(together, patience=PATIENCE + len(engine) / SLOWEST), memory)
+        return gentle.aside(together, patience=PATIENCE + sum(map(len, memory)) / SLOWEST)
 
-    def _settings(self, name: str, shares: int) -> dict[str, Any]:
-        threads = {DENOISE: self.threads // shares} | dict.fromkeys(ARITHMETIC, 1)  # done before a second one is awake
-        products = PRECISIONS[precisions()[-1] if self.precision == INT8 else self.precision]
+    def _settings(self, pieces: int) -> dict[str, Any]:
         return {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": PRECISIONS["float32"] if name in ARITHMETIC else products,
-            "INFERENCE_NUM_THREADS": threads.get(name, self.threads),
+            "INFERENCE_PRECISION_HINT": PRECISIONS[precisions()[-1] if self.precision == INT8 else self.precision],
+            "INFERENCE_NUM_THREADS": self.threads // pieces,
             "ENABLE_CPU_PINNING": False,  # files are read and written beside it, on the same cores
         }
 
@@ -152,7 +143,7 @@ def precisions() -> list[str]:
     return [name for name, capability in (("float32", "FP32"), ("bfloat16", "BF16")) if capability in here]
 
 
-def parts(engine: bytes) -> list[NDArray[np.uint8]]:
+def unpacked(engine: bytes) -> list[NDArray[np.uint8]]:
     """Copies of an engine's networks."""
     whole, found = np.frombuffer(engine, np.uint8), []
     while len(whole):
@@ -162,20 +153,46 @@ def parts(engine: bytes) -> list[NDArray[np.uint8]]:
     return found
 
 
-def split(tensors: tuple[Tensor, ...], count: int) -> list[tuple[Tensor, ...]]:
-    """So many shares of their rows."""
-    return list(zip(*(tensor.chunk(count) for tensor in tensors), strict=True))
+def traced(networks: Parts, piece: Piece, signature: Signature) -> Plain:
+    """The tick of a piece: its latents, channels last as streams and convolutions have them, and its pictures."""
+    graph = TickGraph(networks, piece.form)
+
+    def compute(*tensors: Tensor) -> tuple[Tensor, ...]:
+        _, *made = graph(signature.unflatten(tensors), decodes=False)
+        latents = tuple(each.permute(0, 2, 3, 1).contiguous() for each in made)
+        return (*latents, graph.pictures(channels_first(latents[0]))) if piece.leaves else latents
+
+    return Plain(networks, compute)
 
 
-def converted(part: Plain, example: tuple[Tensor, ...]) -> "Model":
+def parts(model: "Model") -> "list[Model]":
+    """A piece without its pictures, and the pictures from its latents, if it has any: where none leave they need not be
+    made.
+    """
+    from openvino import Model  # noqa: PLC0415
+    from openvino import opset13 as ops  # noqa: PLC0415
+
+    results = model.get_results()
+    tick = Model(results[:LATENTS], model.get_parameters(), "tick")
+    if len(results) == LATENTS:
+        return [tick]
+    latents, *_, pictures = model.clone().get_results()
+    f = latents.input_value(0)
+    entrance = ops.parameter(f.get_shape(), f.get_element_type())
+    for reader in f.get_target_inputs():
+        reader.replace_source_output(entrance.output(0))
+    return [tick, Model([pictures], [entrance], "decoder")]
+
+
+def converted(part: Plain, example: Sequence[Tensor]) -> "Model":
     """The part as OpenVINO's graph, for tensors like the example alone."""
     from openvino.frontend import FrontEndManager  # noqa: PLC0415
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # noqa: PLC0415
 
     warnings.filterwarnings("ignore", category=TracerWarning)  # every shape is meant to be a constant
-    traced = torch.jit.trace(part, example, check_trace=False)  # type: ignore[no-untyped-call]
+    graph = torch.jit.trace(part, tuple(example), check_trace=False)  # type: ignore[no-untyped-call]
     # `openvino.convert_model` does no more, and then infers dynamic shapes for five seconds.
-    frontend, decoder = FrontEndManager().load_by_framework("pytorch"), TorchScriptPythonDecoder(traced)
+    frontend, decoder = FrontEndManager().load_by_framework("pytorch"), TorchScriptPythonDecoder(graph)
     model = frontend.convert(frontend.load(decoder))
     model.reshape({i: list(tensor.shape) for i, tensor in enumerate(example)})
     spread_scales(model)

@@ -68,15 +68,14 @@ class Signature:
     @classmethod
     def of(cls, inputs: Inputs) -> "Signature":
         """Read off the signature."""
-        tensors, structure = pytree.tree_flatten(inputs)
-        orders = tuple(tuple(sorted(range(t.ndim), key=lambda i: (-t.stride(i), i))) for t in tensors)
+        tensors, structure = inputs.tensors, pytree.tree_structure(inputs)
+        orders = tuple(tuple(sorted(range(t.ndim), key=lambda i: (-t.stride()[i], i))) for t in tensors)
         shapes = tuple(tuple(t.permute(order).shape) for t, order in zip(tensors, orders, strict=True))
         return cls(structure, orders, shapes, tuple(t.dtype for t in tensors), tensors[0].device)
 
     def flatten(self, inputs: Inputs) -> list[Tensor]:
         """Contiguous views of the inputs, which share their memory."""
-        tensors = pytree.tree_leaves(inputs)
-        return [tensor.permute(order) for tensor, order in zip(tensors, self.orders, strict=True)]
+        return [tensor.permute(order) for tensor, order in zip(inputs.tensors, self.orders, strict=True)]
 
     def unflatten(self, tensors: Sequence[Tensor]) -> Inputs:
         """The inputs again, from what `flatten` gave."""

@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from millstream.backends.apart import DECODE, DENOISE, ENCODE, TICK
 from millstream.backends.choice import Backend, Compiler
 from millstream.backends.cudagraph import CudaGraph
 from millstream.backends.openvino import OpenVino
 from millstream.backends.plain import Parts, Plain, Run, Signature
-from millstream.backends.shares import Request
+from millstream.backends.request import Request
 from millstream.core.graph import Form, Inputs, Outputs
 from millstream.core.rows import Conditioning
 from millstream.models import Model
 
-WAITING = "waiting"
+WAITING, TICK = "waiting", "tick"
+ENCODE, DENOISE, DECODE = "encode", "denoise", "decode"
 NETWORKS = (ENCODE, DENOISE, DECODE)
 DENOISER, AUTOENCODER = "__module.parts.0.", "__module.parts.1."  # of `Model.parts`, as the tracer names them
 ENCODING = (AUTOENCODER + "encoder", AUTOENCODER + "quant_conv")
@@ -164,16 +164,16 @@ class WatchedRun:
 class ProfiledOpenVino(OpenVino):
     """OpenVINO that counts the time of every node of its graph."""
 
-    def _settings(self, name: str, shares: int) -> dict[str, Any]:
-        return super()._settings(name, shares) | {"PERF_COUNT": True}
+    def _settings(self, pieces: int) -> dict[str, Any]:
+        return super()._settings(pieces) | {"PERF_COUNT": True}
 
 
 def profile(run: Request) -> dict[str, float]:
-    """Seconds a tick of the networks' nodes, the mean over all ticks, and over shares that run side by side."""
+    """Seconds a tick of the networks' nodes, the mean over all ticks, and over pieces that run side by side."""
     return by_network(
-        (node.node_name, node.real_time.total_seconds() / len(requests))
-        for requests in run.requests.values()
-        for request in requests
+        (node.node_name, node.real_time.total_seconds() / len(run.requests))
+        for piece in run.requests
+        for request in piece
         for node in request.profiling_info
     )
 

@@ -14,12 +14,12 @@ from time import perf_counter
 
 import numpy as np
 
-from millstream.backends.apart import TICK
 from millstream.bench import systems
 from millstream.bench.report import describe_machine
 from millstream.bench.setup import Setup
 from millstream.bench.spans import (
     NETWORKS,
+    TICK,
     WAITING,
     Span,
     Spans,

@@ -130,6 +130,12 @@ class Rows(NamedTuple):
     negative: Conditioning
 
     @property
+    def tensors(self) -> list[Tensor]:
+        """All of them, in the order of the fields."""
+        latents = [self.x, self.reference, self.noise, self.entry_noise]
+        return [*latents, self.coefficients, *self.cond.values(), *self.negative.values()]
+
+    @property
     def t(self) -> Float[Tensor, "rows"]:
         """The network's time of every row."""
         return self.coefficients[:, 0]
@@ -202,7 +208,8 @@ class Lane(Generic[Tag]):
         last = self.groups[-1]
         leaving = None if last is None else self._leave(last, latents[-m:])
         self.rows.x[m:] = x_next[:-m]
-        self.rows.reference[m:] = reference[:-m].clone()  # without negative rows it is this very tensor
+        if self.layout.guidance != "none":  # which reads none
+            self.rows.reference[m:] = reference[:-m].clone()  # without negative rows it is this very tensor
         self.groups = [None, *self.groups[:-1]]
         return leaving
 

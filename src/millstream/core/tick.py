@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
-import torch
-
 from millstream.core.crossframe import neighbours
 from millstream.core.graph import Form, Inputs, LaneForm, Latents, Outputs, TickGraph
 from millstream.core.rows import Denoiser, Group, Lane, Leaving
@@ -36,5 +34,5 @@ def advance(lanes: Sequence[Lane[Tag]], outputs: Outputs) -> list[Leaving[Tag] |
     """Move the rows of every lane one stage on; give what leaves each."""
     counts = [lane.layout.rows for lane in lanes]
     made = outputs.latents, outputs.x_next, outputs.reference
-    parts = zip(*(torch.split(each, counts) for each in made), strict=True)
+    parts = zip(*(each.split_with_sizes(counts) for each in made), strict=True)
     return [lane.advance(*part) for lane, part in zip(lanes, parts, strict=True)]
