@@ -140,6 +140,12 @@ class Line:
         self.heard.add(REPLIES.validate_json(message).type)
         return json.loads(message)
 
+    def result(self, sequence: int) -> Packet:
+        """The result of this picture; where it is long in coming, that of an earlier one may come again before it."""
+        while (found := self.hear("picture")).sequence < sequence:
+            pass
+        return found
+
     def credit(self, sequence: int = 0) -> None:
         """Wait until the picture of this number may be sent."""
         while self.upto < sequence:

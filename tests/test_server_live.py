@@ -123,7 +123,7 @@ def test_the_capture_time_and_the_number_come_back_with_the_result() -> None:
         line.credit()
         for k in range(3):
             line.show(replace(jpeg(k), capture=1e12 + 0.1 * k))
-            found = line.hear("picture")
+            found = line.result(k)
             assert (found.sequence, found.capture, found.revision, found.key) == (k, 1e12 + 0.1 * k, 1, True)
             assert decoder("jpeg", Limits()).decode(found.payload).shape == (32, 32, 3)
             line.say("ack", seq=k, age_ms=20)
