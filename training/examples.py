@@ -9,7 +9,7 @@ from training.crops import pick
 
 SEED = 2
 NEUTRAL = 0.14  # share of style captions that ask for the picture as it is
-KEPT = 0.08  # share of drawings that are asked for as they are
+KEPT = 0.2  # share of drawings that are asked for as they are
 FIRST = (499, 499, 739)  # the first steps of strengths 0.5 and 0.75, by how often they are drawn
 TOGETHER = 8  # texts of one place
 
