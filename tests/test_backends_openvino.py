@@ -72,7 +72,8 @@ def test_a_network_whose_time_scales_in_float32(tmp_path):
 
 def test_integers_are_near_eager_and_built_alike_each_time_in_silence(model, capfd, monkeypatch):
     """NNCF draws progress bars, and sends its maker events."""
-    form, runs, builds = [{"steps": 2, "guidance": "full"}], [], (Workshop.build, lambda _, job, patience=0: job.build())
+    form, runs = [{"steps": 2, "guidance": "full"}], []
+    builds = Workshop.build, lambda _, job, patience=0: job.build()
     _, expected = play(model, form, backend="eager")
     for build in builds:  # in another process, and in this one, where both can be seen
         monkeypatch.setattr(Workshop, "build", build)
