@@ -20,7 +20,7 @@ run: setup
 test: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	$(MAKE) --jobs 2 --output-sync types builds tests pages
+	$(MAKE) --jobs 2 --output-sync builds tests pages types
 
 types:
 	.venv/bin/mypy

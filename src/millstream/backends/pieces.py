@@ -149,5 +149,5 @@ def _cost(part: Stretch) -> float:
 
 def _joined(units: Sequence[Stretch]) -> Iterator[Stretch]:
     for _, group in groupby(units, lambda each: each.place):
-        first, *others = group
-        yield first._replace(stop=[first, *others][-1].stop)
+        own = list(group)
+        yield own[0]._replace(stop=own[-1].stop)
