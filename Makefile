@@ -3,7 +3,8 @@ PYTHON ?= python3
 PIP = .venv/bin/python -m pip --disable-pip-version-check
 
 # What builds, trains and measures: a lane of its own, for two cores.
-BUILDS = $(wildcard tests/test_backends*.py tests/test_bench*.py tests/test_training*.py)
+BUILDS = $(wildcard tests/test_backends*.py tests/test_bench*.py tests/test_training*.py) \
+	tests/test_memory.py tests/test_outline.py
 
 .PHONY: setup run test types builds tests pages
 
