@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,9 +74,10 @@ class OpenVino:
     def compile(self, networks: Parts, form: Form, signature: Signature, played: Iterable[tuple[Tensor, ...]]) -> bytes:
         """Trace each piece, convert it, quantize it where integers are asked for, compile."""
         pieces = cut(form, count(form, self.threads) if weight_bytes(networks) <= LIGHT else 1)
-        samples, engines = [signature.unflatten(inputs) for inputs in played], list[bytes]()
+        example, *samples = (signature.unflatten(inputs) for inputs in chain([signature.zeros()], played))
+        engines: list[bytes] = []
         for piece in pieces:
-            own = piece.of(signature.unflatten(signature.zeros()))
+            own = piece.of(example)
             signed = Signature.of(own)
             model = converted(traced(networks, piece, signed), signed.flatten(own))
             if self.precision == INT8:

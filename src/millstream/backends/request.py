@@ -67,11 +67,12 @@ class Request:
         """Compute one tick."""
         with self._lock:
             self._bind(inputs)
-            *others, last = self.requests
+            *others, last = self.requests  # the last decodes, and so takes longest: here, for a thread is woken late
             begun = [self._others.submit(_infer, piece, decodes) for piece in others]
             _infer(last, decodes)
             for piece in begun:
                 piece.result()
+            # Copied by NumPy: PyTorch's threads would help, and then wait in a loop, on a core in need.
             pictures = torch.from_numpy(self._pictures.copy()) if decodes else None
             return Outputs(pictures, *(channels_first(torch.from_numpy(each.copy())) for each in self._latents))
 
