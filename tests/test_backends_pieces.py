@@ -181,7 +181,39 @@ def test_engines_side_by_side_are_the_graph(streams, threads):
     again = [each.clone() for each in kept]
     run(inputs)
     assert all(map(torch.equal, kept, again))  # what it gave is the caller's
-    assert run(other, decodes=False).pictures is None
+
+
+@pytest.mark.parametrize("streams", ENGINES.values(), ids=ENGINES)
+def test_engines_compute_what_is_occupied_and_leave_the_rest(streams):
+    networks, (form, inputs), backend = Networks(), case(streams), OpenVino("float32", 3)
+    signature = Signature.of(inputs)
+    run = backend.load(Job(backend, networks, form, signature, ()).build(), form, signature, pytest.fail)
+    expected, random = TickGraph(networks, form)(inputs), np.random.default_rng(1)
+    counts = [lane.layout.rows for lane in form]
+    for share in (0, 0.2, 0.2, 0.5, 0.5, 0.8, 1):
+        for requests in run.requests:  # what is not computed is seen
+            for output in (output for request in requests for output in request.output_tensors):
+                output.data[:] = 77
+        occupied = [random.random(rows) < share for rows in counts]
+        made = run(inputs, occupied)
+        rows = np.concatenate(occupied)
+        for actual, wanted in zip(made[1:], expected[1:], strict=True):
+            torch.testing.assert_close(actual[rows], wanted[rows], rtol=1e-4, atol=1e-4)
+        idle = [not any(stretch_rows(piece, occupied)) for piece in cut(form, len(run.requests))]
+        ends = np.cumsum([0, *(sum(lane.layout.rows for lane in piece.form) for piece in cut(form, len(idle)))])
+        for is_idle, (begin, end) in zip(idle, pairwise(ends), strict=True):
+            assert bool((made.latents[begin:end] == 77).all()) == is_idle
+        leaves = np.concatenate(
+            [each[len(each) - lane.layout.frames :] for each, lane in zip(occupied, form, strict=True)]
+        )
+        assert (made.pictures is None) == (not leaves.any())
+        if made.pictures is not None:
+            assert ((made.pictures[leaves].int() - expected.pictures[leaves].int()).abs() <= 1).all()
+
+
+def stretch_rows(piece, occupied):
+    """The marks of a piece's rows."""
+    return [mark for stretch in piece.stretches for mark in occupied[stretch.place][stretch.rows]]
 
 
 def test_large_networks_stay_whole(monkeypatch):

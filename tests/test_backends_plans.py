@@ -93,7 +93,7 @@ class Uncaptured(CudaGraph):
 
     def record(self, plain, signature):
         assert not torch.is_grad_enabled()
-        return lambda inputs, decodes=True: Outputs(*plain(*signature.flatten(inputs)))
+        return lambda inputs, occupied=None: Outputs(*plain(*signature.flatten(inputs)))
 
 
 def test_a_plan_is_the_graph(store):
@@ -110,19 +110,20 @@ def test_a_plan_is_the_graph(store):
 def test_a_tick_in_which_nothing_leaves_is_the_graph_without_its_pictures(store):
     networks, (form, inputs) = Networks(), case(frames=2, mode="full")
     run = Plans(networks, store).prepare(BACKEND, form, lambda: inputs, tuple).result(60)
-    made, expected = run(inputs, decodes=False), TickGraph(networks, form)(inputs, decodes=False)
-    assert made.pictures is expected.pictures is None
+    frames, rows = form[0].layout.frames, form[0].layout.rows
+    made, expected = run(inputs, [[row < rows - frames for row in range(rows)]]), TickGraph(networks, form)(inputs)
+    assert made.pictures is None
     for actual, wanted in zip(made[1:], expected[1:], strict=True):
         assert torch.allclose(actual, wanted, atol=1e-4)
     assert_equal_to_the_graph(run, networks, form, inputs)
 
 
-@pytest.mark.parametrize(("steps", "calls"), [(1, []), (2, [False])])
+@pytest.mark.parametrize(("steps", "calls"), [(1, []), (2, [None])])
 def test_a_first_call_is_made_where_first_ticks_run_beside_others(steps, calls):
     (lane,), inputs = case()
     made = []
     form = (lane._replace(layout=replace(lane.layout, stages=steps)),)
-    first_call(lambda given, decodes=True: made.append(decodes), Order(BACKEND, form, Signature.of(inputs), ()))
+    first_call(lambda given, occupied=None: made.append(occupied), Order(BACKEND, form, Signature.of(inputs), ()))
     assert made == calls
 
 

@@ -120,7 +120,8 @@ def test_no_wait_is_longer_than_two_ticks_of_one_or_one_of_each(n_old, n_new, ph
 
 
 @given(STEPS, STEPS)
-def test_the_session_that_goes_does_not_tick_in_the_turn_that_shows_the_next(n_old, n_new):
+def test_the_session_that_goes_does_not_tick_where_its_picture_is_held_back_or_it_shows_none(n_old, n_new):
+    """Of the turns in which the next session fills, those for which pictures were held back cost its tick alone."""
     going = Engine(MODEL)
     play, ticks = Play((n_old, 1)), []
     computed, going.tick = going.tick, lambda entering: ticks.append(play.turns) or computed(entering)
@@ -130,7 +131,9 @@ def test_the_session_that_goes_does_not_tick_in_the_turn_that_shows_the_next(n_o
     play.begin((n_new, 1))
     while not play.answer.done():
         play.turn()
-    assert ticks == list(range(play.turns - 1))
+    last, fills, held_back = play.turns - 1, n_new - 1, max(0, n_new - n_old)
+    assert sorted({*range(last)} - {*ticks}) == list(range(last - fills, last - fills + held_back))
+    assert last not in ticks and len(ticks) == len({*ticks})
     assert play.shown[-1][1].version == 2
 
 
@@ -257,6 +260,24 @@ def test_a_cancelled_change_leaves_the_show_as_it_was(at):
         assert play.answer.done()
     play.drain()
     play.check(1, 4)
+
+
+@pytest.mark.parametrize("at", range(6, 11))
+def test_a_session_that_goes_on_after_all_catches_up_by_two_frames_a_turn(at):
+    going = Engine(MODEL)
+    play, ticks = Play((1, 1)), []
+    computed, going.tick = going.tick, lambda entering: ticks.append(play.turns) or computed(entering)
+    play.show = Show(track(going, OLD, 1, 1))
+    play.begin((4, 1))
+    for _ in range(at):
+        play.turn()
+    late = play.entered - len(ticks)
+    cancelled = play.answer.cancel()
+    for _ in range(6):
+        play.turn()
+    if cancelled:
+        assert [ticks.count(turn) for turn in range(at, play.turns)] == [2] * late + [1] * (6 - late)
+        assert play.ids == list(range(play.entered))
 
 
 def test_a_fault_of_the_next_session_is_its_answer_and_the_show_goes_on():

@@ -287,7 +287,7 @@ class Engine:
         form, inputs = admit(lanes, groups), _inputs(sessions)
         # Until something is built, the graph as it is, with nothing in it that is not needed.
         plan = built or Plan(form, TickGraph(self.model, form))
-        outputs = plan.run(inputs, any(lane.leaving for lane in form))
+        outputs = plan.run(inputs, [lane.occupied() for lane in lanes])
         leaving = advance(lanes, outputs)
         pictures = _pictures(outputs, leaving, plan.form)
         return lambda: [_finish(*each) for each in zip(leaving, pictures(), strict=True)]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from millstream.backends.plain import Signature
-from millstream.core.graph import Inputs, Outputs
+from millstream.core.graph import Inputs, Occupied, Outputs
 from millstream.errors import ModelError
 
 WARM = 3  # calls before the recorded one: they load kernels, choose convolutions and take what memory they keep
@@ -37,7 +37,7 @@ class Captured:
         with torch.cuda.device(signature.device), chosen_convolutions():
             self._outputs = self._record(compute)
 
-    def __call__(self, inputs: Inputs, decodes: bool = True) -> Outputs:
+    def __call__(self, inputs: Inputs, occupied: Occupied | None = None) -> Outputs:
         """Compute one tick, whole."""
         load(self._inputs, self._signature.flatten(inputs))
         self._graph.replay()

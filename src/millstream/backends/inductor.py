@@ -17,7 +17,7 @@ from torch import Tensor
 
 from millstream.backends.captured import Captured
 from millstream.backends.plain import Parts, Plain, Signature, own_precision, plain
-from millstream.core.graph import Form, Inputs, Outputs
+from millstream.core.graph import Form, Inputs, Occupied, Outputs
 from millstream.errors import ModelError
 
 COMPILERS = {"cpu": ("CXX", "g++", "clang++", "cl"), "cuda": ("CC", "gcc", "clang", "cl")}  # a variable that names one
@@ -81,7 +81,7 @@ class Library:
         self._compiled = compiled
         self._signature = signature
 
-    def __call__(self, inputs: Inputs, decodes: bool = True) -> Outputs:
+    def __call__(self, inputs: Inputs, occupied: Occupied | None = None) -> Outputs:
         """Compute one tick, whole."""
         return Outputs(*self._compiled(*self._signature.flatten(inputs)))
 

@@ -87,7 +87,8 @@ class OpenVino:
 
     def load(self, engine: bytes, form: Form, signature: Signature, graph: Callable[[], Plain]) -> Request:
         """Import what `compile` made. Raises RuntimeError where this is no engine of the tick."""
-        number, memory = int.from_bytes(engine[:HEAD]), unpacked(engine[HEAD:])
+        whole = memoryview(engine)  # of bytes, a part is a copy, made while no other thread can run
+        number, memory = int.from_bytes(whole[:HEAD]), unpacked(whole[HEAD:])
         pieces = cut(form, number) if number in (1, count(form, self.threads)) else []
         if not pieces or len(memory) != sum(1 + piece.leaves for piece in pieces):
             raise RuntimeError("these are other parts than this tick's")
@@ -144,7 +145,7 @@ def precisions() -> list[str]:
     return [name for name, capability in (("float32", "FP32"), ("bfloat16", "BF16")) if capability in here]
 
 
-def unpacked(engine: bytes) -> list[NDArray[np.uint8]]:
+def unpacked(engine: memoryview) -> list[NDArray[np.uint8]]:
     """Copies of an engine's networks."""
     whole, found = np.frombuffer(engine, np.uint8), []
     while len(whole):
@@ -159,7 +160,7 @@ def traced(networks: Parts, piece: Piece, signature: Signature) -> Plain:
     graph = TickGraph(networks, piece.form)
 
     def compute(*tensors: Tensor) -> tuple[Tensor, ...]:
-        _, *made = graph(signature.unflatten(tensors), decodes=False)
+        made = graph.latents(signature.unflatten(tensors))
         latents = tuple(each.permute(0, 2, 3, 1).contiguous() for each in made)
         return (*latents, graph.pictures(channels_first(latents[0]))) if piece.leaves else latents
 

@@ -11,7 +11,7 @@ from functools import cache
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
-from millstream.core.graph import Form, Inputs, LaneForm
+from millstream.core.graph import Form, Inputs, LaneForm, Occupied
 from millstream.core.rows import Rows
 
 ENCODE, DECODE = 0.3, 0.5  # what a picture costs, in rows of the denoiser: those of the embedded model
@@ -51,8 +51,14 @@ class Stretch(NamedTuple):
     @property
     def leaving(self) -> slice:
         """Which of the frames that leave do so here."""
-        last = self.rows.stop > self.lane.layout.rows - self.lane.layout.frames
+        last = length(self.last) > 0
         return slice(self.frames.start, max(self.frames.start, min(self.frames.stop, last * self.lane.leaving)))
+
+    @property
+    def last(self) -> slice:
+        """Its rows of the lane's last stage."""
+        layout, rows = self.lane.layout, self.rows
+        return slice(max(rows.start, min(rows.stop, layout.rows - layout.frames)), rows.stop)
 
     @property
     def form(self) -> LaneForm:
@@ -90,6 +96,13 @@ class Piece:
     def leaves(self) -> bool:
         """Whether pictures leave here."""
         return any(lane.leaving for lane in self.form)
+
+    def needed(self, occupied: Occupied) -> int:
+        """How many of its networks, of the tick and then the decoder, have anything to do."""
+        own = [(each, occupied[each.place]) for each in self.stretches]
+        if not any(any(rows[each.rows]) for each, rows in own):
+            return 0
+        return 2 if any(any(rows[each.last]) for each, rows in own) else 1
 
     def of(self, inputs: Inputs) -> Inputs:
         """What it reads of a tick's inputs, where that lies."""

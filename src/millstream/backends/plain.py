@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from millstream.backends.store import Store
-from millstream.core.graph import Form, Inputs, Networks, Outputs, TickGraph
+from millstream.core.graph import Form, Inputs, Networks, Occupied, Outputs, TickGraph
 from millstream.errors import ModelError
 
 
@@ -48,8 +48,8 @@ class Source(Protocol):
 class Run(Protocol):
     """A tick that is ready to run."""
 
-    def __call__(self, inputs: Inputs, decodes: bool = True) -> Outputs:
-        """Compute it. Where not `decodes`, nothing leaves, and what can be left out for it is."""
+    def __call__(self, inputs: Inputs, occupied: Occupied | None = None) -> Outputs:
+        """Compute it. Where it is told which rows are occupied, what only the others need may be left out."""
         ...
 
 

@@ -169,7 +169,7 @@ def first_call(run: Run, order: Order) -> None:
     One of a single step takes over with its first tick: there the call would cost the show more than it spares it.
     """
     if any(lane.layout.stages > 1 for lane in order.form):
-        run(order.signature.unflatten(order.signature.zeros()), decodes=False)
+        run(order.signature.unflatten(order.signature.zeros()))
 
 
 def engine_key(model: Source, compiler: Compiler, order: Order) -> str:

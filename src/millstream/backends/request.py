@@ -16,7 +16,7 @@ from torch import Tensor
 
 from millstream.backends.pieces import Piece
 from millstream.backends.plain import Signature
-from millstream.core.graph import Inputs, Outputs
+from millstream.core.graph import Inputs, Occupied, Outputs
 
 if TYPE_CHECKING:
     from openvino import CompiledModel, InferRequest
@@ -51,37 +51,48 @@ class Request:
     """An engine that reads a stream's tensors where they lie, and gives copies of what it made."""
 
     def __init__(self, loaded: Loaded, signature: Signature, pieces: Sequence[Piece]) -> None:
-        self._loaded, self._signature = loaded, signature
+        self._loaded, self._signature, self._pieces = loaded, signature, pieces
         self.requests = [[part.create_infer_request() for part in piece] for piece in loaded.pieces]
         self._latents = [together([tick for tick, *_ in self.requests], i) for i in range(LATENTS)]
         for tick, *decoder in self.requests:
             for request in decoder:
                 request.set_input_tensor(tick.output_tensors[0])
         self._pictures = together([request for _, *decoder in self.requests for request in decoder], 0)
-        self._readers = self._reading(pieces)
+        self._readers = self._reading()
         self._bound: Sequence[Tensor | None] = [None] * len(self._readers)  # kept alive: requests read there
         self._others = ThreadPoolExecutor(len(pieces), "millstream-rows")
         self._lock = Lock()
 
-    def __call__(self, inputs: Inputs, decodes: bool = True) -> Outputs:
-        """Compute one tick."""
+    def __call__(self, inputs: Inputs, occupied: Occupied | None = None) -> Outputs:
+        """Compute one tick; what is not occupied stays what it was."""
         with self._lock:
             self._bind(inputs)
-            *others, last = self.requests  # the last decodes, and so takes longest: here, for a thread is woken late
-            begun = [self._others.submit(_infer, piece, decodes) for piece in others]
-            _infer(last, decodes)
-            for piece in begun:
-                piece.result()
+            work = self._work(occupied)
+            self._compute(work)
             # Copied by NumPy: PyTorch's threads would help, and then wait in a loop, on a core in need.
-            pictures = torch.from_numpy(self._pictures.copy()) if decodes else None
+            pictures = torch.from_numpy(self._pictures.copy()) if any(len(each) > 1 for each in work) else None
             return Outputs(pictures, *(channels_first(torch.from_numpy(each.copy())) for each in self._latents))
 
-    def _reading(self, pieces: Sequence[Piece]) -> list[list[Reader]]:
+    def _work(self, occupied: Occupied | None) -> "Sequence[Sequence[InferRequest]]":
+        """What has to be run, side by side. Nothing where a piece has no frame: a slow source leaves a core free."""
+        if occupied is None:
+            return self.requests
+        needed = [piece.needed(occupied) for piece in self._pieces]
+        return [piece[:count] for piece, count in zip(self.requests, needed, strict=True) if count]
+
+    def _compute(self, work: "Sequence[Sequence[InferRequest]]") -> None:
+        begun = [self._others.submit(_infer, piece) for piece in work[:-1]]
+        for piece in work[-1:]:  # it decodes, and so takes longest: here, for a thread is woken late
+            _infer(piece)
+        for other in begun:
+            other.result()
+
+    def _reading(self) -> list[list[Reader]]:
         """For each tensor of a tick's inputs, who reads what of it."""
         plain = self._signature.zeros()
         inputs, storages = self._signature.unflatten(plain), [each.untyped_storage().data_ptr() for each in plain]
         readers: list[list[Reader]] = [[] for _ in plain]
-        for (tick, *_), piece in zip(self.requests, pieces, strict=True):
+        for (tick, *_), piece in zip(self.requests, self._pieces, strict=True):
             own = piece.of(inputs)
             for place, tensor in enumerate(Signature.of(own).flatten(own)):
                 first = tensor.storage_offset() // tensor.stride(0)
@@ -106,7 +117,8 @@ def together(requests: "Sequence[InferRequest]", output: int) -> NDArray[Any]:
     from openvino import Tensor as Shared  # noqa: PLC0415
 
     tensors = [request.output_tensors[output] for request in requests]
-    array: NDArray[Any] = np.concatenate([tensor.data for tensor in tensors])
+    like = tensors[0].data
+    array = np.zeros((sum(len(tensor.data) for tensor in tensors), *like.shape[1:]), like.dtype)
     begin = 0
     for request, tensor in zip(requests, tensors, strict=True):
         rows = array[begin : begin + len(tensor.data)]
@@ -120,6 +132,6 @@ def channels_first(latents: Tensor) -> Tensor:
     return latents.permute(0, 3, 1, 2)
 
 
-def _infer(piece: "Sequence[InferRequest]", decodes: bool) -> None:
-    for request in piece if decodes else piece[:1]:
+def _infer(piece: "Sequence[InferRequest]") -> None:
+    for request in piece:
         request.infer(share_outputs=True)

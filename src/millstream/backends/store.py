@@ -108,7 +108,8 @@ class Store:
 
     def _read(self, key: str) -> bytes | None:
         try:
-            with self._path(key).open("rb") as file:
+            # Unbuffered: what a buffer has already would be joined with the rest, while no other thread can run.
+            with self._path(key).open("rb", buffering=0) as file:
                 head, engine = Head.read(file), file.read()
         except FileNotFoundError:
             return None

@@ -15,7 +15,7 @@ from millstream.backends.cudagraph import CudaGraph
 from millstream.backends.openvino import OpenVino
 from millstream.backends.plain import Parts, Plain, Run, Signature
 from millstream.backends.request import Request
-from millstream.core.graph import Form, Inputs, Outputs
+from millstream.core.graph import Form, Inputs, Occupied, Outputs
 from millstream.core.rows import Conditioning
 from millstream.models import Model
 
@@ -147,10 +147,10 @@ class WatchedRun:
     run: Run
     spans: Spans
 
-    def __call__(self, inputs: Inputs, decodes: bool = True) -> Outputs:
+    def __call__(self, inputs: Inputs, occupied: Occupied | None = None) -> Outputs:
         """Compute one tick."""
         with self.spans.of(TICK):
-            return self.run(inputs, decodes)
+            return self.run(inputs, occupied)
 
     def shares(self) -> dict[str, float]:
         """The part that each network has in the ticks so far; empty where the back end cannot tell."""

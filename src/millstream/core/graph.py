@@ -27,6 +27,7 @@ class LaneForm(NamedTuple):
 
 
 Form = tuple[LaneForm, ...]
+Occupied = Sequence[Sequence[bool]]  # by lanes, for every row whether a frame is in it
 
 
 class Networks(Protocol):
@@ -96,13 +97,16 @@ class TickGraph:
     networks: Networks
     form: Form
 
-    def __call__(self, inputs: Inputs, decodes: bool = True) -> Outputs:
-        """Compute; nothing that is passed in changes. Where it `decodes`, the pictures that leave are made."""
-        rows = self._enter(join(inputs.lanes), inputs.entering)
-        output = self._call(rows, inputs.attention)
-        f, x_next, reference = self._step(rows, output)
-        leave = decodes and any(lane.leaving for lane in self.form)
+    def __call__(self, inputs: Inputs, occupied: Occupied | None = None) -> Outputs:
+        """Compute, every row whether occupied or not; nothing that is passed in changes."""
+        f, x_next, reference = self.latents(inputs)
+        leave = any(lane.leaving for lane in self.form)
         return Outputs(self.pictures(f) if leave else None, f, x_next, reference)
+
+    def latents(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
+        """All but the pictures: f, x_next and reference, each (rows, c, h, w)."""
+        rows = self._enter(join(inputs.lanes), inputs.entering)
+        return self._step(rows, self._call(rows, inputs.attention))
 
     def pictures(self, f: Float[Tensor, "rows c h w"]) -> Shaped[Tensor, "leaving ..."]:
         """The pictures of the clean estimates that leave."""

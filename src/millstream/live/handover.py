@@ -5,12 +5,15 @@ group was complete: its lag. Where the next session's lag is the longer, its fir
 present one then shows. So the present one is first made late enough, one group at a time, every second group withheld:
 
 1. stretch: present alone, until as many groups are held back as the difference of lags, or nothing is in flight;
-2. overlap: every frame enters both sessions and the present one's pictures are shown, until
+2. overlap: every frame enters the next session and the present one's pictures are shown: first those held back, then
+   those in flight, for which it takes in, as late as that, the frames of the overlap, until
 3. the next session's first picture is newer than all that were shown: it is shown, and the present session is closed.
 
 So no two shown groups are further apart than two groups of the longer kind; in the stretch, which has the long gaps, a
-turn costs the present session's tick alone, in the overlap, which costs both ticks (on OpenVINO the next session's
-without its decoder, while nothing leaves it), there are no gaps; and the overlap begins behind a turn that was shown.
+turn costs the present session's tick alone, in the overlap the next one's, and the present one's too only where nothing
+is held back (on OpenVINO less, for of the next one only what has frames is computed); there no turn is without a
+picture; and the overlap begins behind a turn that was shown. If it ends otherwise, the present session catches up: what
+it has yet to take in goes in by two frames a turn.
 Where the next lag is the shorter, the first picture jumps ahead and what is then in flight in the present session is
 let go of.
 
@@ -121,6 +124,11 @@ class Delay:
         self._withheld = False
         return self._release(len(self._held))
 
+    def oldest(self) -> list[Output]:
+        """Give the group that has been held back longest; nothing is to take its place."""
+        self.groups = max(0, self.groups - 1)
+        return self._release(1)
+
     def _release(self, count: int) -> list[Output]:
         return [output for _ in range(count) for output in self._held.popleft()]
 
@@ -134,6 +142,7 @@ class Show:
         self._coming: Track | None = None
         self._answer: Future[Session] = Future()
         self._delay = Delay(0)
+        self._due: deque[tuple[int, Frame]] = deque()  # what the present session has yet to take in, and the turns
         self._overlap = False
         self._turn = 0
         self._shown = 0  # the turn at which the newest picture shown had entered; the first turn is 1
@@ -153,12 +162,12 @@ class Show:
     @property
     def busy(self) -> bool:
         """Whether any frame was taken in and has not come out."""
-        return any(track.feed.busy for track in self._tracks())
+        return bool(self._due) or any(track.feed.busy for track in self._tracks())
 
     @property
     def pressing(self) -> bool:
         """Whether a bubble brings anything on at once."""
-        return any(track.pressing for track in self._tracks())
+        return bool(self._due) or any(track.pressing for track in self._tracks())
 
     @property
     def holds(self) -> bool:
@@ -185,7 +194,12 @@ class Show:
         if fresh and self._take_over(fresh[0].turn):  # the last tick of the session that goes would be for nothing
             self._slow = not self.busy
             return self._note([output for output in self._delay.empty() if output.turn < fresh[0].turn] + fresh)
-        made = self._step(self.present, frame, alone)
+        if frame is not None:
+            self._due.append((self._turn, frame))
+        if frame is not None and self._overlap and self._spares and not keep:
+            self._slow = False
+            return self._note(self._delay.oldest())
+        made = self._step_present(alone)
         at_once = bool(made) and self.present.lag == 0
         outputs = self._choose(made, at_once)
         self._slow = not self.busy and not at_once
@@ -205,13 +219,20 @@ class Show:
         """Whether the sessions may tick side by side from now on: late enough, or a slow or stalled source."""
         return self._delay.full or self._slow if frame is not None else not self.busy
 
+    @property
+    def _spares(self) -> bool:
+        """Whether a picture is held back for this turn. Of groups a part may be: what is in flight is needed sooner."""
+        return self._delay.holds and self.present.session.layout.frames == 1
+
     def _tracks(self) -> list[Track]:
         return [self.present, self._coming] if self._coming and self._overlap else [self.present]
 
-    def _step(self, track: Track, frame: Frame | None, alone: bool) -> list[Output]:
-        if frame is not None:
-            return track.send(self._turn, frame)
-        return track.push() if alone or track.pressing else []
+    def _step_present(self, alone: bool) -> list[Output]:
+        """Let what is due enter: one frame, or two where it is late and alone; else a bubble."""
+        if not self._due:
+            return self.present.push() if alone or self.present.pressing else []
+        count = 1 if self._overlap else min(2, len(self._due))
+        return [output for _ in range(count) for output in self.present.send(*self._due.popleft())]
 
     def _step_coming(self, frame: Frame | None, alone: bool) -> list[Output]:
         """The same for the session that comes. What it raises ends the hand-over, and the show goes on."""
@@ -220,7 +241,9 @@ class Show:
         try:
             if frame is None and self._coming.untried:
                 self._coming.rehearse()
-            return self._step(self._coming, frame, alone)
+            if frame is not None:
+                return self._coming.send(self._turn, frame)
+            return self._coming.push() if alone or self._coming.pressing else []
         except Exception as error:
             self._abandon()
             refuse(self._answer, error)
@@ -250,6 +273,7 @@ class Show:
         self.let_go += sum(turn < first for turn in past.turns)
         self._skipped += past.feed.skipped
         past.feed.close()
+        self._due.clear()
         self._coming, self._overlap, self._delay.groups = None, False, 0
         self._answer.set_result(self.present.session)
         return True
