@@ -103,7 +103,7 @@ def styled(monkeypatch, tmp_path):
 
 def test_a_style_leads_from_a_crop_to_its_own_version_and_a_neutral_caption_nowhere(styled):
     drawn = styled(0, 2000, 0.5)
-    names, neutral = list(styles.STYLES), 0
+    names, neutral, hard = list(styles.STYLES), 0, 0
     for source, target, caption in zip(drawn.source, drawn.target, drawn.texts, strict=True):
         crop, version = divmod(target - 7, 1 + pools.PER_CROP)
         assert 0 <= crop < 40
@@ -113,12 +113,15 @@ def test_a_style_leads_from_a_crop_to_its_own_version_and_a_neutral_caption_nowh
         assert source == 7 + crop * (1 + pools.PER_CROP)
         style = names[pools.assigned(crop)[version - 1]]
         assert any(phrase in caption for phrase in captions.PHRASES[style])
+        hard += style in examples.HARD_STYLES
+    share = examples.HARD + (1 - examples.HARD) * len(examples.HARD_STYLES) / len(names)
+    assert hard / (2000 - neutral) == pytest.approx(share, abs=0.04)
     assert neutral / 2000 == pytest.approx(examples.NEUTRAL, abs=0.03)
 
 
 def test_a_drawing_leads_to_its_scene_or_stays_as_it_is():
     made = examples.Drawings(50, 30)
-    drawn, kept = made(0, 2000, 0.5), 0
+    drawn, kept, hard = made(0, 2000, 0.5), 0, 0
     for source, target, cover, caption in zip(drawn.source, drawn.target, drawn.cover, drawn.texts, strict=True):
         assert 50 <= target < 110
         if source == target:
@@ -130,6 +133,9 @@ def test_a_drawing_leads_to_its_scene_or_stays_as_it_is():
         assert scene.obj in latents.TAUGHT
         assert (target - 50) % 2 == 0 and source == target + 1
         assert any(phrase in caption for phrase in scenes.OBJECTS[scene.obj])
+        hard += scene.obj in examples.HARD_OBJECTS
+    share = examples.HARD + (1 - examples.HARD) * len(made.hard) / len(made.scenes)
+    assert hard / (2000 - kept) == pytest.approx(share, abs=0.04)
     assert kept / 2000 == pytest.approx(examples.KEPT, abs=0.03)
 
 
