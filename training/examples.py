@@ -10,7 +10,7 @@ from training.crops import pick
 SEED = 2
 NEUTRAL = 0.14  # share of style captions that ask for the picture as it is
 KEPT = 0.2  # share of drawings that are asked for as they are
-# What was learnt worst by those who did not pass yet, and the share of examples that are drawn of it alone.
+# Of what did not pass, or passed by the least, this share of the examples is drawn alone.
 HARD = 0.25
 HARD_STYLES = ("comic", "pixel art", "ink drawing")
 HARD_OBJECTS = ("banana", "palm", "star", "lion", "frog", "tractor", "shield", "pear", "carrot", "soccer ball")
@@ -52,7 +52,8 @@ class Drawings:
         """`begin` is the bank's row of the first of `count` scenes; its drawing follows it, then the next scene."""
         self.begin = begin
         self.scenes = [latents.scene(index) for index in range(count)]
-        self.hard = [index for index, scene in enumerate(self.scenes) if scene.obj in HARD_OBJECTS] or [*range(count)]
+        hard = [index for index, scene in enumerate(self.scenes) if scene.obj in HARD_OBJECTS]
+        self.hard = hard or [*range(count)]  # a few scenes may have none
 
     def __call__(self, step: int, count: int, near: float) -> Batch:
         """`count` scenes."""

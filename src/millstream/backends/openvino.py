@@ -33,8 +33,8 @@ PROCESSORS = ("x86_64", "AMD64", "aarch64", "arm64")
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 INT8 = "int8"
 PATIENCE, SLOWEST = 10.0, 4e6  # seconds, and bytes a second, of loading beside a show: 30 MB a second is usual
-LIGHT = 256e6  # bytes of weights of networks that every share has for itself; larger layers keep all threads busy
-HEAD = 8  # bytes of an engine that say how many shares it has, and before each of its parts, how long that is
+LIGHT = 256e6  # bytes of weights of networks that every piece has for itself; larger layers keep all threads busy
+HEAD = 8  # bytes of an engine that say how many pieces it has, and before each of its parts, how long that is
 
 
 @dataclass(frozen=True)

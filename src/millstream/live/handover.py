@@ -91,6 +91,10 @@ class Track:
         """Let a bubble, or an incomplete group, enter where there is anything to bring on."""
         return self._marked(self.feed.tick()) if self.feed.busy else []
 
+    def bubble(self, alone: bool) -> list[Output]:
+        """Let a bubble enter where it brings frames on; an incomplete group, where no other session waits for one."""
+        return self.push() if alone or self.pressing else []
+
     def _marked(self, frames: Sequence[Frame]) -> list[Output]:
         return [Output(self.turns.popleft(), frame) for frame in frames]
 
@@ -196,9 +200,9 @@ class Show:
             return self._note([output for output in self._delay.empty() if output.turn < fresh[0].turn] + fresh)
         if frame is not None:
             self._due.append((self._turn, frame))
-        if frame is not None and self._overlap and self._spares and not keep:
-            self._slow = False
-            return self._note(self._delay.oldest())
+            if self._spares and not keep:
+                self._slow = False
+                return self._note(self._delay.oldest())
         made = self._step_present(alone)
         at_once = bool(made) and self.present.lag == 0
         outputs = self._choose(made, at_once)
@@ -221,8 +225,8 @@ class Show:
 
     @property
     def _spares(self) -> bool:
-        """Whether a picture is held back for this turn. Of groups a part may be: what is in flight is needed sooner."""
-        return self._delay.holds and self.present.session.layout.frames == 1
+        """Whether a picture was held back for this turn. Of larger groups what is in flight may be needed as well."""
+        return self._overlap and self._delay.holds and self.present.session.layout.frames == 1
 
     def _tracks(self) -> list[Track]:
         return [self.present, self._coming] if self._coming and self._overlap else [self.present]
@@ -230,12 +234,12 @@ class Show:
     def _step_present(self, alone: bool) -> list[Output]:
         """Let what is due enter: one frame, or two where it is late and alone; else a bubble."""
         if not self._due:
-            return self.present.push() if alone or self.present.pressing else []
+            return self.present.bubble(alone)
         count = 1 if self._overlap else min(2, len(self._due))
         return [output for _ in range(count) for output in self.present.send(*self._due.popleft())]
 
     def _step_coming(self, frame: Frame | None, alone: bool) -> list[Output]:
-        """The same for the session that comes. What it raises ends the hand-over, and the show goes on."""
+        """Let the frame or a bubble enter the next session. What it raises ends the hand-over, and the show goes on."""
         if self._coming is None or not self._overlap:
             return []
         try:
@@ -243,7 +247,7 @@ class Show:
                 self._coming.rehearse()
             if frame is not None:
                 return self._coming.send(self._turn, frame)
-            return self._coming.push() if alone or self._coming.pressing else []
+            return self._coming.bubble(alone)
         except Exception as error:
             self._abandon()
             refuse(self._answer, error)
