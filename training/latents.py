@@ -30,7 +30,7 @@ LATENTS, SCALING = pools.POOL / "latents.npy", pools.POOL / "scaling.npy"
 DRAWN, CANONICAL = pools.POOL / "scenes.npy", pools.POOL / "canonical.npy"
 PIXELS, COVERS = pools.POOL / "pixels.npy", pools.POOL / "covers.npy"
 SIDE = crops.SIDE // shapes.SCALE
-SCENES = 16_000 if loop.GPU else 10_000  # a GPU has them drawn anew all the while (training.fresh)
+SCENES = 8_000 if loop.GPU else 10_000  # a GPU has them drawn anew all the while (training.fresh)
 # Two cores are asked to go on with these, which a GPU had nearly taught: every further one would leave fewer of the
 # same steps to each. Begun from nothing on two cores, 3,000 steps with 26 objects taught none.
 EASY = (

@@ -41,9 +41,9 @@ class Phase:
 # Whole pictures, as they are run: an example costs no more than where most are windows of 24 latents (22 take 0.5 s, 36
 # of those 0.8), and a window hides where in the picture it lies.
 ON_CPU = (Phase(1.0, styles=8, drawings=12, texts=3, near=0.9),)
-ON_GPU = (Phase(1.0, styles=160, drawings=360, texts=120, near=0.8),)  # by tens: see batches.assemble
+ON_GPU = (Phase(1.0, styles=60, drawings=140, texts=50, near=0.85),)  # by tens: see batches.assemble
 PHASES = ON_GPU if loop.GPU else ON_CPU
-FRESH = 24 if loop.GPU else 0  # scenes drawn anew in a step
+FRESH = 6 if loop.GPU else 0  # scenes drawn anew in a step
 WORKERS = max(1, (os.cpu_count() or 1) - 2) if loop.GPU else 0  # a CPU has no time to spare
 
 

@@ -17,7 +17,7 @@ from training import crops, loop, pack, styles
 
 POOL = pack.WORK / "pool"
 PER_CROP = 8
-COUNT = 4800 if loop.GPU else 2400  # a GPU comes to each more often nevertheless
+COUNT = 3000 if loop.GPU else 2400  # a GPU comes to each more often nevertheless
 
 
 @cache

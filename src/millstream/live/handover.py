@@ -6,14 +6,14 @@ present one then shows. So the present one is first made late enough, one group 
 
 1. stretch: present alone, until as many groups are held back as the difference of lags, or nothing is in flight;
 2. overlap: every frame enters the next session and the present one's pictures are shown: first those held back, then
-   those in flight, for which it takes in, as late as that, the frames of the overlap, until
+   those in flight, which bubbles bring on, for what entered now would never be shown, until
 3. the next session's first picture is newer than all that were shown: it is shown, and the present session is closed.
 
 So no two shown groups are further apart than two groups of the longer kind; in the stretch, which has the long gaps, a
 turn costs the present session's tick alone, in the overlap the next one's, and the present one's too only where nothing
-is held back (on OpenVINO less, for of the next one only what has frames is computed); there no turn is without a
-picture; and the overlap begins behind a turn that was shown. If it ends otherwise, the present session catches up: what
-it has yet to take in goes in by two frames a turn.
+is held back (on OpenVINO less, for of both only what has frames is computed); there no turn is without a picture; and
+the overlap begins behind a turn that was shown. If it ends otherwise, the present session catches up: what it has yet
+to take in goes in by two frames a turn.
 Where the next lag is the shorter, the first picture jumps ahead and what is then in flight in the present session is
 let go of.
 
@@ -200,10 +200,10 @@ class Show:
             return self._note([output for output in self._delay.empty() if output.turn < fresh[0].turn] + fresh)
         if frame is not None:
             self._due.append((self._turn, frame))
-            if self._spares and not keep:
+            if self._spares and self._delay.holds and not keep:
                 self._slow = False
                 return self._note(self._delay.oldest())
-        made = self._step_present(alone)
+        made = self._step_present(alone, keep)
         at_once = bool(made) and self.present.lag == 0
         outputs = self._choose(made, at_once)
         self._slow = not self.busy and not at_once
@@ -225,15 +225,15 @@ class Show:
 
     @property
     def _spares(self) -> bool:
-        """Whether a picture was held back for this turn. Of larger groups what is in flight may be needed as well."""
-        return self._overlap and self._delay.holds and self.present.session.layout.frames == 1
+        """Whether the present session need not take in what is due. Of larger groups, what completes one may be."""
+        return self._overlap and self.present.session.layout.frames == 1
 
     def _tracks(self) -> list[Track]:
         return [self.present, self._coming] if self._coming and self._overlap else [self.present]
 
-    def _step_present(self, alone: bool) -> list[Output]:
+    def _step_present(self, alone: bool, keep: bool) -> list[Output]:
         """Let what is due enter: one frame, or two where it is late and alone; else a bubble."""
-        if not self._due:
+        if not self._due or (self._spares and self.present.feed.busy and not keep):
             return self.present.bubble(alone)
         count = 1 if self._overlap else min(2, len(self._due))
         return [output for _ in range(count) for output in self.present.send(*self._due.popleft())]
