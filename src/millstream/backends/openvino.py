@@ -120,7 +120,8 @@ class OpenVino:
         core, settings = openvino.Core(), self._settings(pieces)
 
         def imported(part: NDArray[np.uint8]) -> "CompiledModel":
-            return exercised(core.import_model(openvino.Tensor(part, True), "CPU", settings))
+            made = core.import_model(openvino.Tensor(part, True), "CPU", settings)
+            return exercised(made) if gentle.asked() else made
 
         def together() -> "list[CompiledModel]":
             with ThreadPoolExecutor(self.threads) as threads:
@@ -147,7 +148,9 @@ def precisions() -> list[str]:
 
 
 def exercised(part: "CompiledModel") -> "CompiledModel":
-    """The part, once run: its first inference takes up to three times as long, whichever of its requests has it."""
+    """The part, once run, so that a show it takes over has no slow tick: its first inference takes up to three times as
+    long, whichever of its requests has it.
+    """
     request = part.create_infer_request()
     for tensor in request.input_tensors:
         tensor.data[:] = 0  # what lies there may be what processors are slow with
