@@ -14,7 +14,7 @@ KEPT = 0.2  # share of drawings that are asked for as they are
 HARD = 0.25
 HARD_STYLES = ("comic", "pixel art", "ink drawing")
 FEW = ("banana", "palm", "star", "lion", "frog", "tractor", "shield", "pear", "carrot", "soccer ball")
-HARD_OBJECTS = () if loop.GPU else FEW  # a GPU is asked for all
+HARD_OBJECTS = latents.TAUGHT if loop.GPU else FEW  # most of all objects are hard yet
 FIRST = (499, 499, 739)  # the first steps of strengths 0.5 and 0.75, by how often they are drawn
 TOGETHER = 8  # texts of one place
 
@@ -54,7 +54,7 @@ class Drawings:
         self.begin = begin
         self.scenes = [latents.scene(index) for index in range(count)]
         hard = [index for index, scene in enumerate(self.scenes) if scene.obj in HARD_OBJECTS]
-        self.hard = np.array(hard or range(count))  # there may be none
+        self.hard = np.array(hard or range(count))  # a few scenes may have none
 
     def __call__(self, step: int, count: int, near: float) -> Batch:
         """`count` scenes."""
@@ -85,7 +85,7 @@ class Texts:
 
     def _group(self, rng: Generator) -> list[Pair]:
         place = pick((None, *scenes.PLACES), rng)
-        taught = HARD_OBJECTS if HARD_OBJECTS and rng.random() < HARD else latents.TAUGHT
+        taught = HARD_OBJECTS if rng.random() < HARD else latents.TAUGHT
         objects = [*taught, None] if place else [*taught]
         drawn = rng.permutation(len(objects))[:TOGETHER]
         return [self._pair(objects[index], place, rng) for index in drawn]

@@ -1,9 +1,8 @@
 """The sizes of the networks, and the noise schedule: everything that config files of the shipped folder say.
 
 Sized for two CPU cores at 256x256: an autoencoder that works on 128x128 and below, a denoiser with attention on
-8x8 alone, one head per 64 channels. A second layer there costs an eighth of a tick, and is to hold 160 objects. 128
-channels on 32x32 where 64 would do for size cost another eighth: fine detail, which every style treats otherwise, goes
-through these alone.
+8x8 alone, one head per 64 channels. A second layer there costs an eighth of a tick, and is to hold 160 objects. On
+32x32 it is wider than on 16x16, for fine detail, which every style treats otherwise, goes through there alone.
 """
 
 import numpy as np
@@ -47,7 +46,7 @@ def denoiser() -> UNet2DConditionModel:
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
         block_out_channels=(128, 96, 192),
-        time_embedding_dim=256,
+        time_embedding_dim=256,  # as 64 channels have it by default: every block has a projection of it
         layers_per_block=1,
         down_block_types=("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
