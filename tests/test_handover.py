@@ -2,13 +2,14 @@
 
 from concurrent.futures import Future
 from itertools import pairwise
+from threading import Barrier
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millstream.engine import Engine
+from millstream.engine import Engine, Session
 from millstream.errors import ModelError
 from millstream.live.handover import Delay, Output, Show, Track
 from millstream.params import Params, StreamConfig
@@ -19,6 +20,14 @@ ENGINE = Engine(MODEL)
 OTHER = Engine(toy.ToyModel("other", gain=0.8))
 OLD, NEW = Params(prompt="old", seed=5, strength=0.8), Params(prompt="new", seed=6, strength=0.6)
 STEPS, BUFFER = st.integers(1, 5), st.integers(1, 3)
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["in turn", "at once"], autouse=True)
+def apart(request):
+    """Sessions tick one behind the other where their back end leaves no cores free, else at once: nothing differs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Session, "apart", request.param)
+        yield request.param
 
 
 def track(engine, params, steps, frames, version=1, **config):
@@ -144,6 +153,37 @@ def test_the_session_that_goes_takes_nothing_in_and_does_not_tick_where_its_pict
     assert sorted({*range(last)} - {*ticks}) == list(range(last - fills, last - fills + held_back))
     assert last not in ticks and len(ticks) == len({*ticks})
     assert taken == [turn for turn in ticks if turn < last - fills]
+    assert play.shown[-1][1].version == 2
+
+
+@pytest.mark.parametrize("steps", [2, 3, 5])
+@pytest.mark.parametrize("shared", [False, True])
+def test_of_sessions_that_leave_cores_both_ticks_are_made_at_once(apart, shared, steps):
+    """Each waits for the other in the midst of its tick, so that one behind the other would never end."""
+    going = Engine(MODEL)
+    coming = going if shared else Engine(OTHER.model)
+    play, meeting, met = Play((steps, 1)), Barrier(2), []
+    play.show = Show(track(going, OLD, steps, 1))
+    for _ in range(steps + 1):
+        play.turn()
+    play.answer, next_ = Future(), track(coming, NEW, steps, 1, version=2)
+    for session in (play.show.present.session, next_.session):
+        settle = session.settle
+
+        def meets(settle=settle, session=session):
+            if play.show.changing and len(met) < 2 * (steps - 1) and apart:
+                met.append(session)
+                meeting.wait(60)
+            settle()
+
+        session.settle = meets
+    play.show.begin(next_, play.answer)
+    while not play.answer.done():
+        play.turn()
+    assert len(met) == 2 * (steps - 1) * apart
+    for _ in range(steps):
+        play.turn()
+    assert play.ids == sorted(set(play.ids))
     assert play.shown[-1][1].version == 2
 
 

@@ -1,11 +1,12 @@
 """The fair lock: one at a time, in the order of asking."""
 
 import threading
+from contextvars import copy_context
 from time import sleep
 
 import pytest
 
-from millstream.turns import Turns
+from millstream.turns import Turns, held
 
 
 def test_one_at_a_time():
@@ -75,3 +76,32 @@ def test_an_error_gives_the_turn_on():
         raise ValueError("x")
     with turns:
         pass
+
+
+def test_a_holder_holds_it_for_those_that_work_in_its_context():
+    turns, inside, entered = Turns(), threading.Barrier(3), []
+
+    def work():
+        with held(turns):
+            inside.wait(60)
+
+    def enter():
+        with held(turns):
+            entered.append(1)
+
+    with held(turns):
+        helpers = [threading.Thread(target=copy_context().run, args=(work,)) for _ in range(2)]
+        for helper in helpers:
+            helper.start()
+        work()
+        for helper in helpers:
+            helper.join()
+        stranger = threading.Thread(target=enter)
+        stranger.start()
+        while len(turns._waiting) < 2:
+            sleep(0.001)
+        assert not entered
+    stranger.join()
+    assert entered
+    with held(turns):
+        assert len(turns._waiting) == 1, "not held for ever"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import AbstractContextManager
 from dataclasses import astuple, replace
 from functools import lru_cache
 from itertools import accumulate, groupby, pairwise
@@ -32,7 +33,7 @@ from millstream.frame import Frame
 from millstream.memory import check_rows, check_tick, free_bytes
 from millstream.models import Model
 from millstream.params import Params, StreamConfig, WeightedPrompt, check
-from millstream.turns import Turns
+from millstream.turns import Turns, held
 
 KEPT_SEEDS = 4
 
@@ -96,6 +97,11 @@ class Session:
     def busy(self) -> bool:
         """Whether a frame is in flight."""
         return self.lane.busy
+
+    @property
+    def apart(self) -> bool:
+        """Whether its rows are computed each by a thread of its own, so that a tick that is not full leaves cores."""
+        return self.backend is not None and self.backend.apart
 
     def update(self, changes: Mapping[str, Any], in_flight: bool = False) -> int:
         """Change parameters for the frames that enter from now on; give the new version.
@@ -217,6 +223,10 @@ class Engine:
         self.plans = Plans(model, store, limit=free_bytes(model.device) / 4)
         self._turns = Turns()
 
+    def turn(self) -> AbstractContextManager[None]:
+        """Its turn, for ticks that are to be done at once by this thread and others in copies of its context."""
+        return held(self._turns)
+
     @property
     def asynchronous(self) -> bool:
         """Whether its device computes while the host goes on."""
@@ -271,7 +281,7 @@ class Engine:
         begun: list[tuple[list[Session], Callable[[], list[list[Frame]]]]] = []
         for sessions in _agreeing(entering):
             built = self._wait_for_plan(sessions)  # before its turn: a build takes long, and others go on
-            with self._turns:
+            with self.turn():
                 for session in sessions:
                     session.settle()
                 groups = [session.take(entering[session]) for session in sessions]

@@ -1,6 +1,9 @@
 """A lock that is fair: whoever asked first goes first."""
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from threading import Lock
 from types import TracebackType
 
@@ -32,3 +35,20 @@ class Turns:
             self._waiting.popleft()
             if self._waiting:
                 self._waiting[0].release()
+
+
+_held: ContextVar[frozenset[Turns]] = ContextVar("millstream-turns", default=frozenset())
+
+
+@contextmanager
+def held(turns: Turns) -> Iterator[None]:
+    """Hold the lock, unless this context does: also a thread that runs in a copy of its holder's works within it."""
+    if turns in _held.get():
+        yield
+        return
+    with turns:
+        token = _held.set(_held.get() | {turns})
+        try:
+            yield
+        finally:
+            _held.reset(token)

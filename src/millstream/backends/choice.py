@@ -42,6 +42,11 @@ class Compiler(Protocol):
         """Whether it needs the tick's inputs over real pictures to make an engine."""
         ...
 
+    @property
+    def apart(self) -> bool:
+        """Whether rows are computed each by a thread of its own, and those without a frame not at all."""
+        ...
+
     def compile(self, networks: Parts, form: Form, signature: Signature, played: Iterable[tuple[Tensor, ...]]) -> bytes:
         """Make an engine of a form's tick, for inputs of this signature. Takes seconds to minutes.
 

@@ -14,6 +14,7 @@ class CudaGraph:
 
     precision: str
     name = "cudagraph"
+    apart = False
 
     @classmethod
     def make(cls, precision: str, dtype: torch.dtype) -> "CudaGraph":

@@ -31,6 +31,7 @@ class Inductor:
     threads: int
     name = "inductor"
     measures = False
+    apart = False
 
     @classmethod
     def make(cls, precision: str, dtype: torch.dtype) -> "Inductor":

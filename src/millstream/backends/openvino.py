@@ -44,6 +44,7 @@ class OpenVino:
     precision: str
     threads: int
     name = "openvino"
+    apart = True
 
     @classmethod
     def make(cls, precision: str, dtype: torch.dtype) -> "OpenVino":

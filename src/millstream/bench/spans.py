@@ -103,6 +103,11 @@ class WatchedBackend:
         """Whether it needs the tick's inputs over real pictures."""
         return self.backend.measures
 
+    @property
+    def apart(self) -> bool:
+        """Whether rows are computed each by a thread of its own."""
+        return self.backend.apart
+
     def __reduce__(self) -> tuple[Any, ...]:
         """In a process that only builds, it is the back end alone."""
         return copy, (self.backend,)

@@ -11,9 +11,10 @@ present one then shows. So the present one is first made late enough, one group 
 
 So no two shown groups are further apart than two groups of the longer kind; in the stretch, which has the long gaps, a
 turn costs the present session's tick alone, in the overlap the next one's, and the present one's too only where nothing
-is held back (on OpenVINO less, for of both only what has frames is computed); there no turn is without a picture; and
-the overlap begins behind a turn that was shown. If it ends otherwise, the present session catches up: what it has yet
-to take in goes in by two frames a turn.
+is held back; there no turn is without a picture; and the overlap begins behind a turn that was shown. OpenVINO computes
+of both only what has frames, each row in a thread of its own: there the two ticks are made at once, and have as many
+rows as one. If the overlap ends otherwise, the present session catches up: what it has yet to take in goes in by two
+frames a turn.
 Where the next lag is the shorter, the first picture jumps ahead and what is then in flight in the present session is
 let go of.
 
@@ -27,8 +28,10 @@ Order is that of the turns in which frames entered: a stalled source sends one f
 
 import math
 from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from contextvars import copy_context
 from typing import NamedTuple
 
 import numpy as np
@@ -67,6 +70,12 @@ class Track:
     def pressing(self) -> bool:
         """Whether a bubble brings it on: frames are in flight, and none waits for others to enter with."""
         return self.feed.busy and not self.feed.incomplete
+
+    @property
+    def fills(self) -> bool:
+        """Whether a frame that enters surely brings none out."""
+        fed = not self.session.params.similarity_filter  # which lets a bubble enter in place of a frame
+        return fed and len(self.turns) < self.lag + self.session.layout.frames - 1
 
     def send(self, turn: int, frame: Frame) -> list[Output]:
         """Let a frame enter, or a bubble where the similarity filter holds it back."""
@@ -194,20 +203,19 @@ class Show:
         self._overlap = self._overlap or (self.changing and self._may_overlap(frame))
         self._turn += frame is not None
         alone = not self.pressing  # then a bubble takes incomplete groups in
-        fresh = [output for output in self._step_coming(frame, alone) if output.turn > self._shown and not keep]
+        if frame is not None:
+            self._due.append((self._turn, frame))
+        if frame is not None and self._side_by_side(keep):
+            return self._choose(self._step_both(frame, alone, keep))
+        come = self._try_coming(lambda: self._step_coming(frame, alone))
+        fresh = [output for output in come if output.turn > self._shown and not keep]
         if fresh and self._take_over(fresh[0].turn):  # the last tick of the session that goes would be for nothing
             self._slow = not self.busy
             return self._note([output for output in self._delay.empty() if output.turn < fresh[0].turn] + fresh)
-        if frame is not None:
-            self._due.append((self._turn, frame))
-            if self._spares and self._delay.holds and not keep:
-                self._slow = False
-                return self._note(self._delay.oldest())
-        made = self._step_present(alone, keep)
-        at_once = bool(made) and self.present.lag == 0
-        outputs = self._choose(made, at_once)
-        self._slow = not self.busy and not at_once
-        return self._note(outputs)
+        if frame is not None and self._rests(keep):
+            self._slow = False
+            return self._note(self._delay.oldest())
+        return self._choose(self._step_present(alone, keep))
 
     def release(self) -> list[Frame]:
         """What is held back, for no frame waits: the source is slower than the sessions."""
@@ -228,8 +236,32 @@ class Show:
         """Whether the present session need not take in what is due. Of larger groups, what completes one may be."""
         return self._overlap and self.present.session.layout.frames == 1
 
+    def _rests(self, keep: bool) -> bool:
+        """Whether the present session has nothing to do in a turn with a frame: a picture is held back for it."""
+        return self._spares and self._delay.holds and not keep
+
+    def _side_by_side(self, keep: bool) -> bool:
+        """Whether both sessions tick, and leave cores to one another, and the next one surely shows nothing yet."""
+        coming = self._coming
+        if coming is None or not self._overlap or self._rests(keep):
+            return False
+        return coming.fills and coming.session.apart and self.present.session.apart
+
     def _tracks(self) -> list[Track]:
         return [self.present, self._coming] if self._coming and self._overlap else [self.present]
+
+    def _step_both(self, frame: Frame, alone: bool, keep: bool) -> list[Output]:
+        """Let the frame enter the next session while the present one steps; give what that makes."""
+        assert self._coming
+        shared = self.present.engine is self._coming.engine
+        with (
+            self.present.engine.turn() if shared else nullcontext(),
+            ThreadPoolExecutor(1, "millstream-coming") as aside,
+        ):
+            entered = aside.submit(copy_context().run, self._coming.send, self._turn, frame)
+            made = self._step_present(alone, keep)
+        self._try_coming(entered.result)
+        return made
 
     def _step_present(self, alone: bool, keep: bool) -> list[Output]:
         """Let what is due enter: one frame, or two where it is late and alone; else a bubble."""
@@ -239,15 +271,19 @@ class Show:
         return [output for _ in range(count) for output in self.present.send(*self._due.popleft())]
 
     def _step_coming(self, frame: Frame | None, alone: bool) -> list[Output]:
-        """Let the frame or a bubble enter the next session. What it raises ends the hand-over, and the show goes on."""
+        """Let the frame or a bubble enter the next session."""
         if self._coming is None or not self._overlap:
             return []
+        if frame is None and self._coming.untried:
+            self._coming.rehearse()
+        if frame is not None:
+            return self._coming.send(self._turn, frame)
+        return self._coming.bubble(alone)
+
+    def _try_coming(self, step: Callable[[], list[Output]]) -> list[Output]:
+        """Step the next session. What it raises ends the hand-over, and the show goes on."""
         try:
-            if frame is None and self._coming.untried:
-                self._coming.rehearse()
-            if frame is not None:
-                return self._coming.send(self._turn, frame)
-            return self._coming.bubble(alone)
+            return step()
         except Exception as error:
             self._abandon()
             refuse(self._answer, error)
@@ -258,15 +294,16 @@ class Show:
         self._shown = outputs[-1].turn if outputs else self._shown
         return [output.frame for output in outputs]
 
-    def _choose(self, made: list[Output], at_once: bool) -> list[Output]:
-        """What is shown of what the present session made, `at_once` from this turn's frame."""
-        late = self._delay.next(made) if made else []
-        if self.busy or at_once:
-            return late
-        late += self._delay.empty()
-        if self._overlap:
-            self._take_over(self._turn + 1)
-        return late
+    def _choose(self, made: list[Output]) -> list[Frame]:
+        """What is shown of what the present session made."""
+        at_once = bool(made) and self.present.lag == 0  # from this turn's frame
+        outputs = self._delay.next(made) if made else []
+        if not self.busy and not at_once:
+            outputs += self._delay.empty()
+            if self._overlap:
+                self._take_over(self._turn + 1)
+        self._slow = not self.busy and not at_once
+        return self._note(outputs)
 
     def _take_over(self, first: int) -> bool:
         """Close the present session, and show the next from this turn's frame on. False where the change is off."""
