@@ -220,6 +220,24 @@ def test_a_run_that_stopped_ends_in_the_same_weights(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), second.model.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("seconds", [0.0, 100.0])
+def test_a_run_that_is_given_time_does_as_many_steps_as_fit(tmp_path, monkeypatch, seconds):
+    clock = [0.0]
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    trainer, loss = tiny(tmp_path / "run.pt", 1000)
+
+    def slow(step):
+        clock[0] += 5 if step < loop.TRIED / 2 else 2  # the first ones compile
+        return loss(step)
+
+    tried = 5 * loop.TRIED / 2 + 2 * loop.TRIED / 2
+    trainer.plan = trainer.fitted(slow, tried + seconds)
+    assert trainer.plan == loop.Plan(steps=loop.TRIED + seconds / 2, rate=1e-2, save_every=2, warm_up=2)
+    trainer.fit(slow)
+    assert clock[0] == tried + seconds
+    assert trainer.step == trainer.plan.steps
+
+
 def test_a_loss_that_is_no_number_ends_the_run_and_keeps_what_was_before(tmp_path):
     trainer, loss = tiny(tmp_path / "run.pt", 8)
     with pytest.raises(SystemExit, match="step 4: the loss is nan"):

@@ -1,11 +1,13 @@
-"""`python -m training.denoiser [STEPS]`: the UNet, on cached latents (training.examples).
+"""`python -m training.denoiser [STEPS] [--seconds N]`: the UNet, on cached latents (training.examples).
 
 PLAN is for one that begins from random numbers; one that begins with what ships (training.shipped) does with fewer.
+`--seconds`, for a card that is there for so long: as many steps as fit, so that the rate comes down in time.
 """
 
-import sys
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from dataclasses import replace
+from time import monotonic
 
 import numpy as np
 import torch
@@ -135,16 +137,27 @@ def trained() -> Denoiser:
     return model.to(loop.DEVICE).eval().requires_grad_(False)
 
 
-def main(plan: loop.Plan = PLAN) -> None:
-    """Train to the end of the plan, from the last save if there is one."""
+def main(plan: loop.Plan = PLAN, seconds: float | None = None) -> None:
+    """Train to the end of the plan, or for so many seconds; from the last save if there is one."""
+    begun = monotonic()
     torch.manual_seed(SEED)
     model, bank = Denoiser(text.trained()), Bank()
     trainer = loop.Trainer(model, plan, CHECKPOINT)
     if loop.GPU:
         model.unet.compile(dynamic=False)  # a third of the time, on an H200; two minutes to compile
-    steps = phases.Steps(plan.steps, model.words, bank.styles, bank.drawings, bank.texts)
-    trainer.fit(Loss(model, bank, steps.begin(trainer.step), plan.steps))
+
+    def loss(steps: int) -> Loss:
+        drawn = phases.Steps(steps, model.words, bank.styles, bank.drawings, bank.texts)
+        return Loss(model, bank, drawn.begin(trainer.step), steps)
+
+    if seconds is not None:
+        trainer.plan = trainer.fitted(loss(trainer.step + loop.TRIED), begun + seconds)
+    trainer.fit(loss(trainer.plan.steps))
 
 
 if __name__ == "__main__":
-    main(replace(PLAN, steps=int(sys.argv[1])) if len(sys.argv) > 1 else PLAN)
+    asked = ArgumentParser("python -m training.denoiser")
+    asked.add_argument("steps", type=int, nargs="?", default=PLAN.steps)
+    asked.add_argument("--seconds", type=float)
+    given = asked.parse_args()
+    main(replace(PLAN, steps=given.steps), given.seconds)

@@ -7,13 +7,15 @@ did not stop.
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+TRIED = 40  # steps that a run's pace is taken of, the first half of them untimed: they compile and tune
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 GPU = DEVICE.type == "cuda"
@@ -80,6 +82,21 @@ class Trainer:
                 print(f"step {self.step} loss {mean:.4f} {pace:.3f} s/step", flush=True)
                 self.save()
                 began, losses = time.monotonic(), []
+
+    def fitted(self, loss: Callable[[int], Tensor], until: float) -> Plan:
+        """The plan with as many steps as fit until that moment (time.monotonic), by the pace of the next TRIED."""
+        half = TRIED // 2
+        self._timed(loss, half)
+        pace = self._timed(loss, half) / half
+        return replace(self.plan, steps=self.step + max(0, int((until - time.monotonic()) / pace)))
+
+    def _timed(self, loss: Callable[[int], Tensor], steps: int) -> float:
+        """Do so many steps; give the seconds that they took."""
+        began = time.monotonic()
+        for _ in range(steps):
+            last = self._advance(loss(self.step))
+        float(last)  # waits for a GPU
+        return time.monotonic() - began
 
     def _advance(self, loss: Tensor) -> Tensor:
         for group in self.optimiser.param_groups:
