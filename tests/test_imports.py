@@ -16,7 +16,7 @@ FLOORS: list[set[str]] = [
     {"errors", "frame"},
     {"params"},
     {"core", "embedded", "copies", "queues", "turns", "progress", "options"},
-    {"backends", "memory"},
+    {"backends", "memory", "leaving"},
     {"models", "conditioning"},
     {"engine"},
     {"feed", "media"},

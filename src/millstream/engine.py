@@ -3,10 +3,9 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import AbstractContextManager
-from dataclasses import astuple, replace
+from dataclasses import astuple
 from functools import lru_cache
-from itertools import accumulate, groupby, pairwise
-from math import isfinite
+from itertools import groupby
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -20,16 +19,17 @@ from millstream.backends.choice import EAGER, choose
 from millstream.backends.plain import Run, weight_bytes
 from millstream.backends.plans import Plans
 from millstream.backends.store import Store
-from millstream.copies import Entrance, entrance, fetch
+from millstream.copies import Entrance, entrance
 from millstream.core.crossframe import neighbours
-from millstream.core.graph import Form, Inputs, LaneForm, Outputs, TickGraph
+from millstream.core.graph import Form, Inputs, LaneForm, TickGraph
 from millstream.core.guidance import guidance_weights
 from millstream.core.noise import stage_noise
-from millstream.core.rows import Conditioning, Group, Lane, Layout, Leaving, Prepared
+from millstream.core.rows import Conditioning, Group, Lane, Layout, Prepared
 from millstream.core.schedule import Rule, levels_from_strength, levels_from_t_index, make_stages, spread
 from millstream.core.tick import admit, advance
-from millstream.errors import BadInputError, MillstreamError, ModelError
+from millstream.errors import BadInputError, MillstreamError
 from millstream.frame import Frame
+from millstream.leaving import finish, pictures
 from millstream.memory import check_rows, check_tick, free_bytes
 from millstream.models import Model
 from millstream.params import Params, StreamConfig, WeightedPrompt, check
@@ -299,8 +299,8 @@ class Engine:
         plan = built or Plan(form, TickGraph(self.model, form))
         outputs = plan.run(inputs, [lane.occupied() for lane in lanes])
         leaving = advance(lanes, outputs)
-        pictures = _pictures(outputs, leaving, plan.form)
-        return lambda: [_finish(*each) for each in zip(leaving, pictures(), strict=True)]
+        made = pictures(outputs, leaving, plan.form)
+        return lambda: [finish(*each) for each in zip(leaving, made(), strict=True)]
 
     def _wait_for_plan(self, sessions: Sequence[Session]) -> Plan | None:
         """What is built for these sessions, or None until it is. Waits for it where all of them wait."""
@@ -367,37 +367,3 @@ def _pixels(frame: Frame, session: Session) -> UInt8[np.ndarray, "h w 3"]:
     if frame.pixels.shape != (height, width, 3):
         raise BadInputError(f"frame {frame.id}: expected {width}x{height} RGB, got shape {frame.pixels.shape}")
     return frame.pixels
-
-
-def _pictures(
-    outputs: Outputs, leaving: Sequence[Leaving[Frame] | None], form: Form
-) -> Callable[[], list[UInt8[np.ndarray, "frames h w 3"]]]:
-    """What waits for the pictures that each lane decoded; for none where nothing leaves."""
-    latents = [each.latents for each in leaving if each is not None]
-    if outputs.pictures is None or not latents:
-        return lambda: [np.empty(0, np.uint8)] * len(form)
-    # A NaN or an infinity anywhere is left in the sum.
-    whole = torch.cat(latents) if len(latents) > 1 else latents[0]
-    fetched = fetch([outputs.pictures, whole.sum(dtype=torch.float32)])
-    ends = list(accumulate((lane.leaving for lane in form), initial=0))
-    return lambda: _split(_finite(*fetched()), ends)
-
-
-def _split(pictures: UInt8[np.ndarray, "frames h w 3"], ends: Sequence[int]) -> list[UInt8[np.ndarray, "frames h w 3"]]:
-    return [pictures[begin:end] for begin, end in pairwise(ends)]
-
-
-def _finite(pictures: Tensor, total: Tensor) -> UInt8[np.ndarray, "frames h w 3"]:
-    if not isfinite(total):
-        raise ModelError("the model gave numbers that are no picture (NaN): run it with --dtype float32")
-    return pictures.numpy()
-
-
-def _finish(leaving: Leaving[Frame] | None, pictures: UInt8[np.ndarray, "frames h w 3"]) -> list[Frame]:
-    """The frames that leave; of a plan that decodes more, the first are theirs."""
-    if leaving is None:
-        return []
-    mine = pictures[: len(leaving.tags)]
-    return [
-        replace(frame, pixels=pixels, version=leaving.version) for frame, pixels in zip(leaving.tags, mine, strict=True)
-    ]
