@@ -2,20 +2,26 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
 
 from millstream.params import ModelConfig, Params, Settings, StreamConfig
+from tests.headed import headed
 from tests.page_browser import advance, brightness, keep, live, open_page, until
 from tests.page_server import demo_clip
 from tests.serving import Running, serve
+from tests.virtual import needs_screen
 
 STAMP = (Path(__file__).parent / "page_stamp.js").read_text()
 STAGES = 2
 SIDE = 192  # as wide as the stamp
 AS_IT_IS = "a photo"  # the prompt that gives a picture back, though through the whole of the model
 LIGHT, DARK = 180, 90  # the paper of a drawing and its negative are well beyond these
+HIDDEN = 8.0  # seconds
+COUNT = "window.counts = { shown: 0 }; millstream.show.shown.subscribe(() => window.counts.shown++)"
+COUNTS = "[performance.now(), window.counts.shown, millstream.show.sender.painted]"
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +93,26 @@ def test_every_source_goes_through_the_model(page: Any, kind: str) -> None:
     assert brightness(page, "sender") > 10
     assert abs(brightness(page) - brightness(page, "sender")) < 30  # the result is of this source
     keep(page, f"model-{kind}")
+
+
+@needs_screen
+def test_a_tab_in_the_background_goes_on(server: Running) -> None:
+    with headed() as browser:
+        tab = browser.open(server.url)
+        browser.until(tab, "millstream.show.phase.value === 'live'")
+        browser.evaluate(tab, "millstream.sources.choose('drawing')")
+        browser.evaluate(tab, COUNT)
+        browser.open("about:blank")
+        browser.until(tab, "document.visibilityState === 'hidden'")
+        hidden = rates(browser, tab, HIDDEN)
+        assert browser.evaluate(tab, "document.visibilityState") == "hidden"
+        browser.evaluate(tab, "millstream.show.link.send({ type: 'bye' })")
+    assert min(hidden) > 2, hidden  # the timers of a hidden page alone would give one
+
+
+def rates(browser: Any, tab: str, seconds: float) -> tuple[float, float]:
+    """Results shown and pictures sent a second."""
+    then = browser.evaluate(tab, COUNTS)
+    sleep(seconds)
+    time, *counts = [new - old for new, old in zip(browser.evaluate(tab, COUNTS), then, strict=True)]
+    return counts[0] * 1000 / time, counts[1] * 1000 / time

@@ -1,20 +1,14 @@
 """What the page says of its state: each one is made by the server, seen, and kept as a picture."""
 
 from collections.abc import Iterator
-from time import sleep
 from typing import Any
 
 import pytest
 
-from tests.headed import headed
 from tests.page_browser import advance, keep, live, open_page, until
 from tests.page_server import Echo, Room
-from tests.virtual import needs_screen
 
 SILENT = 4.0  # seconds without a message after which a connection is gone
-HIDDEN = 8.0  # seconds
-COUNT = "window.counts = { shown: 0 }; millstream.show.shown.subscribe(() => window.counts.shown++)"
-COUNTS = "[performance.now(), window.counts.shown, millstream.show.sender.painted]"
 
 
 @pytest.fixture
@@ -151,7 +145,8 @@ def test_a_screen_on_which_nothing_moves_is_sent_all_the_same(page: Any) -> None
     page.evaluate(SCREEN)
     page.wait_for_timeout(1000)
     painted = page.evaluate("() => millstream.show.sender.painted")
-    until(page, "(painted) => millstream.show.sender.painted > painted + 20", painted)
+    page.wait_for_timeout(2500)
+    assert page.evaluate("() => millstream.show.sender.painted") > painted + 20
     assert page.evaluate("() => millstream.show.phase.value") == "live"
 
 
@@ -220,25 +215,3 @@ def test_controls_without_effect_say_why_and_stay_in_reach(page: Any) -> None:
     assert scale.get_attribute("data-idle") == "false"
     page.locator('.field[data-idle="true"] #params-similarity_threshold').wait_for(state="detached")
     page.locator('.field[data-idle="true"] #params-delta').wait_for()
-
-
-@needs_screen
-def test_a_tab_in_the_background_goes_on(address: str) -> None:
-    with headed() as browser:
-        tab = browser.open(address)
-        browser.until(tab, "millstream.show.phase.value === 'live'")
-        browser.evaluate(tab, "millstream.sources.choose('drawing')")
-        browser.evaluate(tab, COUNT)
-        browser.open("about:blank")
-        browser.until(tab, "document.visibilityState === 'hidden'")
-        hidden = rates(browser, tab, HIDDEN)
-        assert browser.evaluate(tab, "document.visibilityState") == "hidden"
-    assert min(hidden) > 2, hidden  # the timers of a hidden page alone would give one
-
-
-def rates(browser: Any, tab: str, seconds: float) -> tuple[float, float]:
-    """Results shown and pictures sent a second."""
-    then = browser.evaluate(tab, COUNTS)
-    sleep(seconds)
-    time, *counts = [new - old for new, old in zip(browser.evaluate(tab, COUNTS), then, strict=True)]
-    return counts[0] * 1000 / time, counts[1] * 1000 / time

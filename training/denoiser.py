@@ -151,7 +151,7 @@ def main(plan: loop.Plan = PLAN, seconds: float | None = None) -> None:
         return Loss(model, bank, drawn.begin(trainer.step), steps)
 
     if seconds is not None:
-        trainer.plan = trainer.fitted(loss(trainer.step + loop.TRIED), begun + seconds)
+        trainer.plan = trainer.fitted(loss(plan.steps), begun + seconds)
     trainer.fit(loss(trainer.plan.steps))
 
 

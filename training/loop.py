@@ -84,11 +84,14 @@ class Trainer:
                 began, losses = time.monotonic(), []
 
     def fitted(self, loss: Callable[[int], Tensor], until: float) -> Plan:
-        """The plan with as many steps as fit until that moment (time.monotonic), by the pace of the next TRIED."""
+        """The plan with as many steps as fit until that moment (time.monotonic), by the pace of the next TRIED.
+
+        One at least, with which what was learnt is saved.
+        """
         half = TRIED // 2
         self._timed(loss, half)
         pace = self._timed(loss, half) / half
-        return replace(self.plan, steps=self.step + max(0, int((until - time.monotonic()) / pace)))
+        return replace(self.plan, steps=self.step + max(1, int((until - time.monotonic()) / pace)))
 
     def _timed(self, loss: Callable[[int], Tensor], steps: int) -> float:
         """Do so many steps; give the seconds that they took."""
