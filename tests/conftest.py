@@ -2,10 +2,12 @@
 
 import os
 from tempfile import TemporaryDirectory
+from threading import Event
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from millstream.backends import gentle
 from tests import drawn
 from training import objects
 
@@ -22,6 +24,12 @@ os.environ["MILLSTREAM_CACHE"] = _cache.name
 def own_cache(tmp_path_factory):
     """An engine cache for each file of tests: what one has built would let another start without its networks."""
     os.environ["MILLSTREAM_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True)
+def no_show(monkeypatch):
+    """Each test begins as a process does, no show on: builds that give way to one would starve here."""
+    monkeypatch.setattr(gentle, "_showing", Event())
 
 
 @pytest.fixture

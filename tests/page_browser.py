@@ -33,6 +33,10 @@ AWAKE = [
     "--disable-backgrounding-occluded-windows",
     "--disable-renderer-backgrounding",
 ]
+BRIGHTNESS = """canvas => {
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    return data.reduce((sum, value, i) => sum + (i % 4 === 3 ? 0 : value), 0) / (data.length * 3 / 4);
+}"""
 ARTIFACTS = Path(os.environ.get("MILLSTREAM_ARTIFACTS") or tempfile.gettempdir()) / "millstream-page"
 
 
@@ -84,14 +88,7 @@ def advance(page: Any, pictures: int = 3) -> None:
 
 def brightness(page: Any, canvas: str = "presenter") -> float:
     """The mean of all values of a canvas, 0 for black."""
-    return page.evaluate(
-        """name => {
-            const { canvas } = millstream.show[name];
-            const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-            return data.reduce((sum, value, i) => sum + (i % 4 === 3 ? 0 : value), 0) / (data.length * 3 / 4);
-        }""",
-        canvas,
-    )
+    return page.evaluate(f"name => ({BRIGHTNESS})(millstream.show[name].canvas)", canvas)
 
 
 def keep(page: Any, name: str) -> None:

@@ -11,12 +11,6 @@ from millstream.backends import gentle
 linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no such class")
 
 
-@pytest.fixture(autouse=True)
-def before(monkeypatch):
-    """No show yet, whatever other tests have built."""
-    monkeypatch.setattr(gentle, "_showing", threading.Event())
-
-
 def policy():
     return os.sched_getscheduler(0)
 

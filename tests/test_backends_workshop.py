@@ -6,7 +6,7 @@ import sys
 import time
 from dataclasses import dataclass
 from functools import cache
-from threading import Event, Thread
+from threading import Thread
 
 import psutil
 import pytest
@@ -160,7 +160,6 @@ class Waiting(OpenVino):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no such class")
 def test_beside_a_show_an_engine_is_built_with_what_that_leaves_and_as_usual_where_that_takes_too_long(monkeypatch):
-    monkeypatch.setattr(gentle, "_showing", Event())
     monkeypatch.setattr(shop, "workshop", cache(lambda gives_way=False: Workshop(idle=60, gives_way=gives_way)))
     quick, slow = job(case(), Waiting("float32", 1)), job(case(), Waiting("float32", 1, 60.0))
     try:

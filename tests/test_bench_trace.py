@@ -6,12 +6,15 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
+from millstream.backends.openvino import OpenVino
 from millstream.bench.cli import add_parser
 from millstream.bench.setup import Plan, Setup
-from millstream.bench.spans import Span, by_network, inside
+from millstream.bench.spans import Span, Spans, by_network, inside, watched
 from millstream.bench.trace import ORDER, Trace, divide, trace
+from millstream.engine import Engine
 from millstream.errors import MillstreamError
 from millstream.options import Parser
 from tests import tiny
@@ -90,6 +93,23 @@ def test_nodes_belong_where_their_names_say():
         ("__module.parts.1.post_quant_conv/aten::_convolution/Convolution", 2048.0),
     ]
     assert by_network(nodes) == {"encode": 4 + 8 + 1024, "denoise": 32 + 64, "decode": 256 + 512 + 2048}
+
+
+def test_a_tick_in_which_a_piece_has_nothing_to_do_counts_too(setup: Setup):
+    """One frame on its way through eight stages in two pieces: each tick but the build's has work for one of them."""
+    spans, case = Spans(torch.device("cpu")), setup.case(8, "openvino")
+    engine = Engine(case.model)
+    session = engine.open(case.config, case.params)
+    session.backend = watched(OpenVino("float32", threads=2), spans)
+    engine.prepare(session).result()
+    engine.tick({session: list(setup.moving(1))})
+    while session.busy:
+        engine.tick({session: ()})
+    run = engine.prepare(session).result()
+    built, *others = [span.end - span.start for span in run.ticks]
+    assert len(others) == 8
+    assert all(share > 0 for share in run.shares().values())
+    assert sum(run.shares().values()) * (built + sum(others)) <= built + sum(others) / 2
 
 
 def test_chromes_form(seen: Trace):

@@ -20,7 +20,8 @@ from tests.serving import Running, serve, settings
 
 STAGES = 2
 SIDE = 64
-PICTURES = 100  # that one viewer sees while the other stands still; it is sent those of half a second
+PICTURES = 50  # that one viewer sees while the other stands still; it is sent those of half a second
+NEWEST = "() => millstream.show.shown.value.sequence"
 STANDING = """const draw = CanvasRenderingContext2D.prototype.drawImage, { send } = WebSocket.prototype;
     window.shown = [];
     CanvasRenderingContext2D.prototype.drawImage = function (...all) {
@@ -109,6 +110,14 @@ def gate() -> Iterator[Gate]:
         gate.shutdown()
 
 
+def seen(page: Any) -> float:
+    """The part that a page sees of the next pictures that are made: a busy machine has it leave some out."""
+    first = page.evaluate(NEWEST)
+    for _ in range(PICTURES // 10):
+        advance(page, 10)
+    return PICTURES / (page.evaluate(NEWEST) - first)
+
+
 def test_a_viewer_that_stands_still_does_not_hold_up_the_other(
     browser: Any, page: Any, server: Running, gate: Gate
 ) -> None:
@@ -122,17 +131,16 @@ def test_a_viewer_that_stands_still_does_not_hold_up_the_other(
     still.on("websocket", lambda socket: socket.on("framereceived", received))
     still.goto(view)
     still.wait_for_selector("body.started")
-    newest = "() => millstream.show.shown.value.sequence"
+    before = seen(page)
     with gate.closed():
         sent.clear()
-        first = page.evaluate(newest)
-        advance(page, PICTURES)
-        last = page.evaluate(newest)
-    assert PICTURES / (last - first) >= 0.8, "of what was made meanwhile, the other saw too little"
+        meanwhile = seen(page)
+        last = page.evaluate(NEWEST)
     until(still, "(newest) => window.shown.at(-1) >= newest", last)
+    assert len(sent) <= PICTURES * 2 / 3, "it was sent what it could not show"
+    assert meanwhile >= 0.8 * min(before, seen(page)), "of what was made meanwhile, the other saw too little"
     shown = still.evaluate("() => window.shown")
     still.context.close()
-    assert len(sent) <= PICTURES * 2 / 3, "it was sent what it could not show"
     assert len(shown) >= 3
     assert shown == sorted(set(shown))
 

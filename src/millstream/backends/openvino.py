@@ -11,7 +11,7 @@ from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -45,6 +45,7 @@ class OpenVino:
     threads: int
     name = "openvino"
     apart = True
+    request: ClassVar[type[Request]] = Request
 
     @classmethod
     def make(cls, precision: str, dtype: torch.dtype) -> "OpenVino":
@@ -94,9 +95,8 @@ class OpenVino:
         if not pieces or len(memory) != sum(1 + piece.leaves for piece in pieces):
             raise RuntimeError("these are other parts than this tick's")
         imported = iter(self._imported(memory, number))
-        return Request(
-            Loaded([list(islice(imported, 1 + piece.leaves)) for piece in pieces], memory), signature, pieces
-        )
+        loaded = Loaded([list(islice(imported, 1 + piece.leaves)) for piece in pieces], memory)
+        return self.request(loaded, signature, pieces)
 
     def identity(self, device: torch.device) -> str:
         """Name its version and the processor."""
@@ -121,14 +121,17 @@ class OpenVino:
         core, settings = openvino.Core(), self._settings(pieces)
 
         def imported(part: NDArray[np.uint8]) -> "CompiledModel":
-            made = core.import_model(openvino.Tensor(part, True), "CPU", settings)
-            return exercised(made) if gentle.asked() else made
+            return self._ready(core.import_model(openvino.Tensor(part, True), "CPU", settings))
 
         def together() -> "list[CompiledModel]":
             with ThreadPoolExecutor(self.threads) as threads:
                 return list(threads.map(imported, memory))
 
         return gentle.aside(together, patience=PATIENCE + sum(map(len, memory)) / SLOWEST)
+
+    def _ready(self, part: "CompiledModel") -> "CompiledModel":
+        """The part, as a show may take it over."""
+        return exercised(part) if gentle.asked() else part
 
     def _settings(self, pieces: int) -> dict[str, Any]:
         return {

@@ -1,11 +1,12 @@
 """Stretches of a thread's time, and the engine's own parts made to note theirs."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,11 +14,15 @@ from torch import Tensor
 from millstream.backends.choice import Backend, Compiler
 from millstream.backends.cudagraph import CudaGraph
 from millstream.backends.openvino import OpenVino
+from millstream.backends.pieces import Piece
 from millstream.backends.plain import Parts, Plain, Run, Signature
-from millstream.backends.request import Request
+from millstream.backends.request import Loaded, Request
 from millstream.core.graph import Form, Inputs, Occupied, Outputs
 from millstream.core.rows import Conditioning
 from millstream.models import Model
+
+if TYPE_CHECKING:
+    from openvino import CompiledModel, InferRequest
 
 WAITING, TICK = "waiting", "tick"
 ENCODE, DENOISE, DECODE = "encode", "denoise", "decode"
@@ -151,35 +156,56 @@ class WatchedRun:
 
     run: Run
     spans: Spans
+    ticks: list[Span] = field(default_factory=list)  # every one, the build's too: their nodes are counted with the rest
 
     def __call__(self, inputs: Inputs, occupied: Occupied | None = None) -> Outputs:
         """Compute one tick."""
         with self.spans.of(TICK):
-            return self.run(inputs, occupied)
+            outputs = self.run(inputs, occupied)
+        self.ticks.append(self.spans.found[-1])
+        return outputs
 
     def shares(self) -> dict[str, float]:
         """The part that each network has in the ticks so far; empty where the back end cannot tell."""
-        if not isinstance(self.run, Request):
+        if not isinstance(self.run, Counted):
             return {}
-        ticks = [span.end - span.start for span in self.spans.found if span.name == TICK]
-        return {name: seconds * len(ticks) / sum(ticks) for name, seconds in profile(self.run).items()}
+        whole = sum(span.end - span.start for span in self.ticks)
+        return {name: seconds / whole for name, seconds in profile(self.run).items()}
+
+
+class Counted(Request):
+    """OpenVINO's engines, and how often each ran: where a piece has no frame it does not, so no mean tells of all."""
+
+    def __init__(self, loaded: Loaded, signature: Signature, pieces: Sequence[Piece]) -> None:
+        super().__init__(loaded, signature, pieces)
+        self.runs: Counter[InferRequest] = Counter()
+
+    def _compute(self, work: "Sequence[Sequence[InferRequest]]") -> None:
+        self.runs.update(request for piece in work for request in piece)
+        super()._compute(work)
 
 
 @dataclass(frozen=True)
 class ProfiledOpenVino(OpenVino):
     """OpenVINO that counts the time of every node of its graph."""
 
+    request: ClassVar[type[Request]] = Counted
+
+    def _ready(self, part: "CompiledModel") -> "CompiledModel":
+        """The part, which has not run, for that would be counted with the ticks."""
+        return part
+
     def _settings(self, pieces: int) -> dict[str, Any]:
         return super()._settings(pieces) | {"PERF_COUNT": True}
 
 
-def profile(run: Request) -> dict[str, float]:
-    """Seconds a tick of the networks' nodes, the mean over all ticks, and over pieces that run side by side."""
+def profile(run: Counted) -> dict[str, float]:
+    """Seconds of the networks' nodes in all ticks together, the mean over pieces that run side by side."""
     return by_network(
-        (node.node_name, node.real_time.total_seconds() / len(run.requests))
+        (node.node_name, node.real_time.total_seconds() * run.runs[request] / len(run.requests))
         for piece in run.requests
         for request in piece
-        for node in request.profiling_info
+        for node in request.profiling_info  # each node's time is its mean
     )
 
 

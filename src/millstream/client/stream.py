@@ -21,7 +21,7 @@ from millstream.server.protocol import CodecName, Packet, pack, say, unpack
 
 TIMEOUT = 30.0  # seconds to wait for an answer
 OPENING = 300.0  # seconds to wait for a session: its model may have to be loaded
-LAST = 3.0  # seconds to wait for the result of the last picture, which may have given way
+LAST = 10.0  # seconds without a result in which that of the last picture may still come: it may have given way
 EVENTS = 256
 
 
@@ -36,6 +36,7 @@ class LiveStream:
         self._changed = Condition()
         self._result: Frame | None = None
         self._seen = (-1, -1)
+        self._heard = 0.0  # when the last result of a picture that had none was taken
         self._answers: dict[int, dict[str, Any]] = {}
         self._asked = 0
         self._sent = self._upto = -1
@@ -132,7 +133,7 @@ class LiveStream:
     def _next(self, sender: "_Sender") -> Frame | None:
         """The next new result; None behind that of the last picture."""
         while True:
-            if sender.done and (self._seen[0] >= self._sent or monotonic() - sender.done > LAST):
+            if sender.done and (self._seen[0] >= self._sent or monotonic() - max(sender.done, self._heard) > LAST):
                 return None
             if (result := self._wait_result(0.1)) is not None:
                 return result
@@ -144,6 +145,8 @@ class LiveStream:
             if result is None or not self._is_new():
                 self._raise()
                 return None
+            if result.id > self._seen[0]:
+                self._heard = monotonic()
             self._seen = result.id, result.version
         self.say("ack", seq=result.id, age_ms=max(0.0, (monotonic() - result.time) * 1000))
         return result
