@@ -95,7 +95,7 @@ def test_integers_are_near_eager_in_bold_styles_of_a_trained_model_too(prompt):
             "embedded", StreamConfig(width=128, height=128, steps=2, **form), Params(prompt=prompt)
         ) as run:
             made += [frame.pixels for frame in run.run([picture])]
-    assert psnr(*made) > 30
+    assert psnr(*made) > 33  # 31 and 33, were the shortcuts in integers too
     assert made[0].std() > 20
 
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 QUANTIZED = {"Convolution", "GroupConvolution", "MatMul"}
 PASSING = {"Constant", "Parameter", "Result", "Reshape", "Transpose", "Concat"}
 
+# Inputs of these are sums that no norm has evened out, and what is rounded off there goes past all that follows: left
+# out, they bring pictures 4 to 5 dB nearer to eager's, in the same time (docs/benchmarks).
+EXACT = r".*\.conv_shortcut/.*"
+
 
 def missing() -> str | None:
     """What it lacks, and the cure; None where it is there."""
@@ -42,5 +46,5 @@ def quantized(model: "Model", samples: Iterable[Sequence[Tensor]]) -> "Model":
         advanced_parameters=nncf.AdvancedQuantizationParameters(
             activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
         ),
-        ignored_scope=nncf.IgnoredScope(types=sorted(left), validate=False),
+        ignored_scope=nncf.IgnoredScope(types=sorted(left), patterns=[EXACT], validate=False),
     )
