@@ -1,10 +1,12 @@
 """`bench live`: its rows, its bounds, and short runs of the real server with and without a browser."""
 
 import json
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from math import isfinite
+from subprocess import PIPE, Popen
 from time import monotonic
 
 import numpy as np
@@ -134,6 +136,17 @@ def test_pictures_come_back_to_the_python_client_with_their_numbers(server: Serv
     assert (seen.out_of_order, seen.mislabelled) == (0, 0)
     assert load.server > 0
     assert load.client > 0
+
+
+def test_a_process_that_ends_takes_nothing_back(server: Server) -> None:
+    busy = "from time import process_time\nwhile process_time() < 0.5: pass\nprint(flush=True)\ninput()"
+    with Popen([sys.executable, "-c", busy], stdin=PIPE, stdout=PIPE, text=True) as child:
+        assert child.stdout
+        child.stdout.readline()
+        meter = Meter(server)
+        child.communicate("\n")
+    assert meter.read().client >= 0
+    assert meter.read().server >= 0
 
 
 def test_the_straight_engine_takes_its_time_and_gives_every_picture_back() -> None:

@@ -102,29 +102,28 @@ class Load(NamedTuple):
 
 
 class Meter:
-    """Processor time from its making on."""
+    """Processor time from its making on, of all that still runs when it is read."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._began, self._before = monotonic(), self._seconds()
+        self._began, self._before = monotonic(), _cpu_seconds(server.both | server.clients)
 
     def read(self) -> Load:
         """What was taken up to now."""
-        past = monotonic() - self._began
-        shares = [100 * (new - old) / past for new, old in zip(self._seconds(), self._before, strict=True)]
-        return Load(*shares)
+        return Load(self._share(self._server.both), self._share(self._server.clients))
 
-    def _seconds(self) -> tuple[float, float]:
-        return _cpu_seconds(self._server.both), _cpu_seconds(self._server.clients)
+    def _share(self, processes: Iterable[psutil.Process]) -> float:
+        taken = sum(now - self._before.get(process, 0.0) for process, now in _cpu_seconds(processes).items())
+        return 100 * taken / (monotonic() - self._began)
 
 
-def _cpu_seconds(processes: Iterable[psutil.Process]) -> float:
-    total = 0.0
+def _cpu_seconds(processes: Iterable[psutil.Process]) -> dict[psutil.Process, float]:
+    seconds = {}
     for process in processes:
         with suppress(psutil.NoSuchProcess):  # it has ended since it was listed
             times = process.cpu_times()
-            total += times.user + times.system
-    return total
+            seconds[process] = times.user + times.system
+    return seconds
 
 
 @contextmanager
