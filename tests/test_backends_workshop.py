@@ -35,7 +35,8 @@ def job(made, backend=BACKEND, networks=None, played=()):
 
 
 def loaded(engine, made):
-    return BACKEND.load(engine, made[0], Signature.of(made[1]), pytest.fail)  # it is the whole of it
+    signature = Signature.of(made[1])
+    return BACKEND.load(engine, made[0], signature, pytest.fail)(made[0], signature)  # it is the whole of it
 
 
 def process_of(shop):

@@ -17,8 +17,9 @@ from torch import Tensor
 from millstream.backends import calibration
 from millstream.backends.choice import EAGER, choose
 from millstream.backends.plain import Run, weight_bytes
-from millstream.backends.plans import Plans
+from millstream.backends.plans import Base, Plans
 from millstream.backends.store import Store
+from millstream.backends.tasks import together
 from millstream.copies import Entrance, entrance
 from millstream.core.crossframe import neighbours
 from millstream.core.graph import Form, Inputs, LaneForm, TickGraph
@@ -36,6 +37,8 @@ from millstream.params import Params, StreamConfig, WeightedPrompt, check
 from millstream.turns import Turns, held
 
 KEPT_SEEDS = 4
+# The stream that an engine of rows is built for, and measured on: rows at many noise levels, and under both prompts.
+STANDING: dict[str, Any] = {"steps": 4, "guidance": "one-time-negative"}
 
 
 class Session:
@@ -250,9 +253,19 @@ class Engine:
         backend, form = sessions[0].backend, tuple(session.whole for session in sessions)
         if backend is None:
             return None
-        return self.plans.prepare(
-            backend, form, lambda: _inputs(sessions), lambda: self._played([session.config for session in sessions])
-        )
+        return self.plans.prepare(backend, form, lambda: _inputs(sessions), lambda: self._base(sessions, form))
+
+    def _base(self, sessions: Sequence[Session], form: Form) -> Base:
+        """What their engine is built for: their own tick, or where each row is a call of its own, any stream."""
+        configs = [session.config for session in sessions]
+        if sessions[0].apart and not together(form):
+            kept = configs[0].model_dump(include={"width", "height", "backend", "precision"})
+            configs = [StreamConfig(**kept, **STANDING)]
+            form = (LaneForm(Layout(STANDING["steps"], 1, form[0].layout.shape, STANDING["guidance"]), 1, 1),)
+        return Base(form, lambda: _inputs(self._sessions(configs)), lambda: self._played(configs))
+
+    def _sessions(self, configs: Iterable[StreamConfig]) -> list[Session]:
+        return [Session(self.model, config, Params()) for config in configs]
 
     def computing(self, session: Session) -> str:
         """The name of what computes a session's ticks: its back end, or eager until that is built."""
@@ -311,7 +324,7 @@ class Engine:
 
     def _played(self, configs: Sequence[StreamConfig]) -> Iterator[Inputs]:
         """Inputs of a tick of such streams, over real pictures, each in flight at every stage."""
-        sessions = [Session(self.model, config, Params()) for config in configs]
+        sessions = self._sessions(configs)
         lanes, form = [session.lane for session in sessions], tuple(session.whole for session in sessions)
         for changes, picture in calibration.scenes(*sessions[0].size):
             update_alike(sessions, changes)

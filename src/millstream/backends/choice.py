@@ -10,7 +10,7 @@ from torch import Tensor
 from millstream.backends.cudagraph import CudaGraph
 from millstream.backends.inductor import Inductor
 from millstream.backends.openvino import OpenVino
-from millstream.backends.plain import Parts, Plain, Run, Signature, own_precision
+from millstream.backends.plain import Parts, Plain, Signature, Ticks, own_precision
 from millstream.core.graph import Form
 from millstream.errors import ModelError
 
@@ -44,7 +44,9 @@ class Compiler(Protocol):
 
     @property
     def apart(self) -> bool:
-        """Whether rows are computed each by a thread of its own, and those without a frame not at all."""
+        """Whether each row is a call of its own, so that an engine serves every form whose rows do not need each other,
+        and rows without a frame are not computed.
+        """
         ...
 
     def compile(self, networks: Parts, form: Form, signature: Signature, played: Iterable[tuple[Tensor, ...]]) -> bytes:
@@ -54,8 +56,8 @@ class Compiler(Protocol):
         """
         ...
 
-    def load(self, engine: bytes, form: Form, signature: Signature, graph: Callable[[], Plain]) -> Run:
-        """Give the callable of an engine; `graph` gives that of the tick, for an engine that is not the whole of it."""
+    def load(self, engine: bytes, form: Form, signature: Signature, graph: Callable[[], Plain]) -> Ticks:
+        """Load an engine; `graph` gives the tick's graph, for one that is not the whole of it."""
         ...
 
     def identity(self, device: torch.device) -> str:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from millstream.backends.captured import Captured
-from millstream.backends.plain import Parts, Plain, Signature, own_precision, plain
+from millstream.backends.plain import Parts, Plain, Signature, Single, own_precision, plain
 from millstream.core.graph import Form, Inputs, Occupied, Outputs
 from millstream.errors import ModelError
 
@@ -60,19 +60,22 @@ class Inductor:
         _inductor.aoti_compile_and_package(torch.export.export(graph, example), package_path=package)
         return package.getvalue()
 
-    def load(self, engine: bytes, form: Form, signature: Signature, graph: Callable[[], Plain]) -> "Library | Captured":
+    def load(self, engine: bytes, form: Form, signature: Signature, graph: Callable[[], Plain]) -> Single:
         """Load what `compile` made; on a card, record it as a CUDA graph."""
+        return Single(self._loaded(engine, signature, graph), len(engine))
+
+    def identity(self, device: torch.device) -> str:
+        """Name its version and the processor."""
+        card = torch.cuda.get_device_properties(device) if device.type == "cuda" else ""
+        return f"{torch.__version__} {torch.cpu.get_capabilities()} {card}"
+
+    def _loaded(self, engine: bytes, signature: Signature, graph: Callable[[], Plain]) -> "Library | Captured":
         if signature.device.type == "cuda":
             with torch.no_grad():
                 return Captured(compiled(graph(), engine), signature)
         from torch import _inductor  # noqa: PLC0415
 
         return Library(_inductor.aoti_load_package(io.BytesIO(engine)), signature)
-
-    def identity(self, device: torch.device) -> str:
-        """Name its version and the processor."""
-        card = torch.cuda.get_device_properties(device) if device.type == "cuda" else ""
-        return f"{torch.__version__} {torch.cpu.get_capabilities()} {card}"
 
 
 class Library:

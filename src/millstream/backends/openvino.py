@@ -5,25 +5,22 @@ import platform
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
-from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from millstream.backends import gentle, int8
-from millstream.backends.pieces import Piece, count, cut
+from millstream.backends.imported import Imported, exercised, packed, unpacked
 from millstream.backends.plain import Parts, Plain, Signature, weight_bytes
-from millstream.backends.request import LATENTS, Loaded, Request, channels_first
-from millstream.core.graph import Form, TickGraph
+from millstream.backends.request import Request
+from millstream.backends.tasks import ENTER, LATE, LEAVE, ROWS, Graphs, graphs, run, tasks
+from millstream.core.graph import Form
 from millstream.errors import ModelError
 
 if TYPE_CHECKING:
@@ -32,9 +29,8 @@ if TYPE_CHECKING:
 PROCESSORS = ("x86_64", "AMD64", "aarch64", "arm64")
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 INT8 = "int8"
-PATIENCE, SLOWEST = 10.0, 4e6  # seconds, and bytes a second, of loading beside a show: 30 MB a second is usual
-LIGHT = 256e6  # bytes of weights of networks that every piece has for itself; larger layers keep all threads busy
-HEAD = 8  # bytes of an engine that say how many pieces it has, and before each of its parts, how long that is
+LIGHT = 256e6  # bytes of weights of networks that every thread has for itself; larger layers keep all threads busy
+PRODUCTS = {ENTER, LEAVE, *ROWS}  # the graphs with products to put in integers
 
 
 @dataclass(frozen=True)
@@ -74,29 +70,24 @@ class OpenVino:
         return None if find_spec("openvino") else f"is not installed; {sys.executable} -m pip install openvino"
 
     def compile(self, networks: Parts, form: Form, signature: Signature, played: Iterable[tuple[Tensor, ...]]) -> bytes:
-        """Trace each piece, convert it, quantize it where integers are asked for, compile."""
-        pieces = cut(form, count(form, self.threads) if weight_bytes(networks) <= LIGHT else 1)
-        example, *samples = (signature.unflatten(inputs) for inputs in chain([signature.zeros()], played))
-        engines: list[bytes] = []
-        for piece in pieces:
-            own = piece.of(example)
-            signed = Signature.of(own)
-            model = converted(traced(networks, piece, signed), signed.flatten(own))
-            if self.precision == INT8:
-                model = int8.quantized(model, (signed.flatten(piece.of(inputs)) for inputs in samples))
-            engines += [self._compiled(part, len(pieces)) for part in parts(model)]
-        return len(pieces).to_bytes(HEAD) + b"".join(len(engine).to_bytes(HEAD) + engine for engine in engines)
+        """Trace each graph, convert it, quantize it where integers are asked for, compile."""
+        of = graphs(networks, form, signature)
+        examples = read(of, form, signature, [signature.zeros()])
+        measured = read(of, form, signature, played) if self.measures else {}
+        made = {}
+        for name, (example, *_) in examples.items():
+            if name == LATE and not self.measures:
+                continue
+            model = converted(Plain(networks, of[name]), example)
+            if self.measures and name in PRODUCTS:
+                model = int8.quantized(model, measured[name])
+            made[name] = self._compiled(model)
+        return packed(made, light=weight_bytes(networks) <= LIGHT)
 
-    def load(self, engine: bytes, form: Form, signature: Signature, graph: Callable[[], Plain]) -> Request:
-        """Import what `compile` made. Raises RuntimeError where this is no engine of the tick."""
-        whole = memoryview(engine)  # of bytes, a part is a copy, made while no other thread can run
-        number, memory = int.from_bytes(whole[:HEAD]), unpacked(whole[HEAD:])
-        pieces = cut(form, number) if number in (1, count(form, self.threads)) else []
-        if not pieces or len(memory) != sum(1 + piece.leaves for piece in pieces):
-            raise RuntimeError("these are other parts than this tick's")
-        imported = iter(self._imported(memory, number))
-        loaded = Loaded([list(islice(imported, 1 + piece.leaves)) for piece in pieces], memory)
-        return self.request(loaded, signature, pieces)
+    def load(self, engine: bytes, form: Form, signature: Signature, graph: Callable[[], Plain]) -> Imported:
+        """Take what `compile` made apart. Raises RuntimeError where this is no such engine."""
+        memory, light = unpacked(engine)
+        return Imported(self, memory, self.threads if light else 1)
 
     def identity(self, device: torch.device) -> str:
         """Name its version and the processor."""
@@ -107,39 +98,36 @@ class OpenVino:
         quantizer = version("nncf") if self.precision == INT8 else ""
         return f"{version('openvino')} {quantizer} {facts}"
 
-    def _compiled(self, model: "Model", pieces: int) -> bytes:
+    def _compiled(self, model: "Model") -> bytes:
         import openvino  # noqa: PLC0415
 
         engine = io.BytesIO()
-        openvino.Core().compile_model(model, "CPU", self._settings(pieces)).export_model(engine)
+        openvino.Core().compile_model(model, "CPU", self.settings(1)).export_model(engine)
         return engine.getvalue()
 
-    def _imported(self, memory: Sequence[NDArray[np.uint8]], pieces: int) -> "list[CompiledModel]":
-        """Import the parts, from NumPy's memory: from bytes, no other thread could run while they are copied."""
-        import openvino  # noqa: PLC0415
-
-        core, settings = openvino.Core(), self._settings(pieces)
-
-        def imported(part: NDArray[np.uint8]) -> "CompiledModel":
-            return self._ready(core.import_model(openvino.Tensor(part, True), "CPU", settings))
-
-        def together() -> "list[CompiledModel]":
-            with ThreadPoolExecutor(self.threads) as threads:
-                return list(threads.map(imported, memory))
-
-        return gentle.aside(together, patience=PATIENCE + sum(map(len, memory)) / SLOWEST)
-
-    def _ready(self, part: "CompiledModel") -> "CompiledModel":
-        """The part, as a show may take it over."""
-        return exercised(part) if gentle.asked() else part
-
-    def _settings(self, pieces: int) -> dict[str, Any]:
+    def settings(self, workers: int) -> dict[str, Any]:
+        """OpenVINO's, for a graph that has its share of the threads."""
         return {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": PRECISIONS[precisions()[-1] if self.precision == INT8 else self.precision],
-            "INFERENCE_NUM_THREADS": self.threads // pieces,
+            "INFERENCE_NUM_THREADS": self.threads // workers,
             "ENABLE_CPU_PINNING": False,  # files are read and written beside it, on the same cores
         }
+
+    def shown(self, graph: "CompiledModel") -> "CompiledModel":
+        """The graph, as a show may take it over."""
+        return exercised(graph) if gentle.asked() else graph
+
+
+def read(
+    of: Graphs, form: Form, signature: Signature, played: Iterable[tuple[Tensor, ...]]
+) -> dict[str, list[Sequence[Tensor]]]:
+    """By graph, what its tasks read in ticks of these inputs."""
+    found: dict[str, list[Sequence[Tensor]]] = {}
+    for inputs in played:
+        for task, tensors, _ in run(tasks(form, signature, signature.unflatten(inputs)), of):
+            found.setdefault(task.graph, []).append(tensors)
+    return found
 
 
 @cache
@@ -149,58 +137,6 @@ def precisions() -> list[str]:
 
     here = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return [name for name, capability in (("float32", "FP32"), ("bfloat16", "BF16")) if capability in here]
-
-
-def exercised(part: "CompiledModel") -> "CompiledModel":
-    """The part, once run, so that a show it takes over has no slow tick: its first inference takes up to three times as
-    long, whichever of its requests has it.
-    """
-    request = part.create_infer_request()
-    for tensor in request.input_tensors:
-        tensor.data[:] = 0  # what lies there may be what processors are slow with
-    request.infer()
-    return part
-
-
-def unpacked(engine: memoryview) -> list[NDArray[np.uint8]]:
-    """Copies of an engine's networks."""
-    whole, found = np.frombuffer(engine, np.uint8), []
-    while len(whole):
-        end = HEAD + int.from_bytes(whole[:HEAD].tobytes())
-        found.append(whole[HEAD:end].copy())
-        whole = whole[end:]
-    return found
-
-
-def traced(networks: Parts, piece: Piece, signature: Signature) -> Plain:
-    """The tick of a piece: its latents, channels last as streams and convolutions have them, and its pictures."""
-    graph = TickGraph(networks, piece.form)
-
-    def compute(*tensors: Tensor) -> tuple[Tensor, ...]:
-        made = graph.latents(signature.unflatten(tensors))
-        latents = tuple(each.permute(0, 2, 3, 1).contiguous() for each in made)
-        return (*latents, graph.pictures(channels_first(latents[0]))) if piece.leaves else latents
-
-    return Plain(networks, compute)
-
-
-def parts(model: "Model") -> "list[Model]":
-    """A piece without its pictures, and the pictures from its latents, if it has any: where none leave they need not be
-    made.
-    """
-    from openvino import Model  # noqa: PLC0415
-    from openvino import opset13 as ops  # noqa: PLC0415
-
-    results = model.get_results()
-    tick = Model(results[:LATENTS], model.get_parameters(), "tick")
-    if len(results) == LATENTS:
-        return [tick]
-    latents, *_, pictures = model.clone().get_results()
-    f = latents.input_value(0)
-    entrance = ops.parameter(f.get_shape(), f.get_element_type())
-    for reader in f.get_target_inputs():
-        reader.replace_source_output(entrance.output(0))
-    return [tick, Model([pictures], [entrance], "decoder")]
 
 
 def converted(part: Plain, example: Sequence[Tensor]) -> "Model":

@@ -53,6 +53,39 @@ class Run(Protocol):
         ...
 
 
+class Ticks(Protocol):
+    """An engine that is loaded: it gives the ticks of all forms that it serves."""
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes, in bytes."""
+        ...
+
+    def ready(self, form: Form) -> bool:
+        """Whether it gives the tick of this form at once."""
+        ...
+
+    def __call__(self, form: Form, signature: "Signature") -> Run:
+        """Give the tick of a form. Raises RuntimeError where it cannot be used here."""
+        ...
+
+
+@dataclass(frozen=True)
+class Single:
+    """An engine of one form."""
+
+    run: Run
+    nbytes: int
+
+    def ready(self, form: Form) -> bool:
+        """At once."""
+        return True
+
+    def __call__(self, form: Form, signature: "Signature") -> Run:
+        """Give its tick."""
+        return self.run
+
+
 @dataclass(frozen=True)
 class Signature:
     """How the inputs of a form lie as plain tensors: their structure, shapes and types, the order of their

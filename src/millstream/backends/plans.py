@@ -12,15 +12,16 @@ from hashlib import blake2b
 from importlib.metadata import version
 from threading import Lock
 from time import monotonic
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 
 from millstream.backends import gentle
 from millstream.backends.choice import Backend, Compiler
 from millstream.backends.cudagraph import CudaGraph
-from millstream.backends.plain import Plain, Run, Signature, Source, plain
+from millstream.backends.plain import Plain, Run, Signature, Single, Source, Ticks, plain
 from millstream.backends.store import Store, source_hash
+from millstream.backends.tasks import together
 from millstream.backends.workshop import Job, build
 from millstream.core.graph import Form, Inputs
 from millstream.errors import MillstreamError, ModelError
@@ -36,64 +37,95 @@ REASON = 200  # characters of a compiler's complaint that the message repeats
 _building = Lock()
 
 
-class Plans:
-    """Compiled ticks of one model. Those used longest ago are let go of: beyond `kept`, and beyond `limit` bytes.
+class Base(NamedTuple):
+    """What an engine is built for: the form that it serves, or one that stands for all that it serves.
 
-    The one used last stays, whatever its size.
+    `gather` gives inputs of this form, of which shapes alone matter, and `play` those of a stream over real pictures,
+    computed where the back end measures them.
+    """
+
+    form: Form
+    gather: Callable[[], Inputs]
+    play: Callable[[], Iterable[Inputs]]
+
+
+class Plans:
+    """Compiled ticks of one model, by the engines that serve them.
+
+    Engines used longest ago are let go of: beyond `kept`, and beyond `limit` bytes. The one used last stays, whatever
+    its size. So are ticks, beyond `kept`: they are made of an engine at once.
     """
 
     def __init__(self, model: Source, store: Store | None = None, kept: int = KEPT, limit: float = math.inf) -> None:
         self._model = model
         self.store = store or Store()
         self._kept, self._limit = kept, limit
-        self._sizes: dict[Key, int] = {}  # bytes, of those that are built
-        self._runs: OrderedDict[Key, Future[Run]] = OrderedDict()
+        self._engines: OrderedDict[Key, Future[Ticks]] = OrderedDict()
+        self._runs: OrderedDict[Key, tuple[Key, Future[Run]]] = OrderedDict()  # with the keys of their engines
         self._lock = Lock()
         self._builder = ThreadPoolExecutor(1, "millstream-build")
 
     def __len__(self) -> int:
-        return len(self._runs)
+        """How many engines there are."""
+        return len(self._engines)
 
     def prepare(
-        self, backend: Backend, form: Form, gather: Callable[[], Inputs], play: Callable[[], Iterable[Inputs]]
+        self, backend: Backend, form: Form, gather: Callable[[], Inputs], base: Callable[[], Base]
     ) -> Future[Run]:
-        """Begin to build the tick of a form, unless that was begun; never waits.
+        """Begin to make the tick of a form, unless that was begun, from its engine or with it; never waits.
 
-        `gather` gives inputs of this form, of which shapes alone matter, and `play` those of a stream over real
-        pictures, computed where the back end measures them; neither is called again for a form that was begun, for
-        every tick comes here. The future raises ModelError where the back end cannot build it.
+        `gather` gives inputs of this form, of which shapes alone matter, and `base` what its engine is built for;
+        neither is called again for a form that was begun, for every tick comes here. The future raises ModelError where
+        the back end cannot build it.
         """
         key = backend, form
         with self._lock:
             if key not in self._runs:
-                inputs = gather()
-                order = Order(backend, form, Signature.of(inputs), play())
-                self._runs[key] = self._builder.submit(self._build, order)
+                self._runs[key] = self._begun(Order(backend, form, Signature.of(gather()), tuple), base())
+            engine, run = self._runs[key]
             self._runs.move_to_end(key)
-            while len(self._runs) > 1 and (len(self._runs) > self._kept or self._bytes() > self._limit):
-                oldest, building = self._runs.popitem(last=False)
-                building.cancel()
-                self._sizes.pop(oldest, None)
-            return self._runs[key]
+            self._engines.move_to_end(engine)
+            self._let_go()
+            return run
+
+    def _begun(self, order: "Order", base: Base) -> tuple[Key, Future[Run]]:
+        key = order.backend, base.form
+        if key not in self._engines:
+            self._engines[key] = self._builder.submit(self._build, base, order)
+        engine = self._engines[key]
+        if engine.done() and engine.exception() is None and engine.result().ready(order.form):
+            run: Future[Run] = Future()
+            run.set_result(engine.result()(order.form, order.signature))
+            return key, run
+        return key, self._builder.submit(self._finish, engine, order)
+
+    def _let_go(self) -> None:
+        while len(self._engines) > 1 and (len(self._engines) > self._kept or self._bytes() > self._limit):
+            oldest, building = self._engines.popitem(last=False)
+            building.cancel()
+            for key in [key for key, (engine, _) in self._runs.items() if engine == oldest]:
+                self._runs.pop(key)[1].cancel()
+        while len(self._runs) > self._kept:
+            self._runs.popitem(last=False)[1][1].cancel()
 
     def _bytes(self) -> int:
-        return sum(self._sizes.get(key, 0) for key in self._runs)
+        built = (engine for engine in self._engines.values() if engine.done() and engine.exception() is None)
+        return sum(engine.result().nbytes for engine in built)
 
-    def _build(self, order: "Order") -> Run:
-        try:
-            run = self._load(order)
+    def _build(self, base: Base, first: "Order") -> Ticks:
+        """The engine, from which the first tick can be made."""
+        with blamed(first.backend):
+            return self._load(Order(first.backend, base.form, Signature.of(base.gather()), base.play), first)
+
+    def _finish(self, engine: Future[Ticks], order: "Order") -> Run:
+        """A tick of the engine, which this thread made before."""
+        with blamed(order.backend):
+            run = engine.result()(order.form, order.signature)
             first_call(run, order)
             gentle.begin()
             return run
-        except MillstreamError:
-            raise
-        except Exception as error:  # compilers fail in many ways, and the cure is the same
-            reason = " ".join(str(error).split())[:REASON] or type(error).__name__
-            raise ModelError(
-                f"backend {order.backend.name}: cannot build this model ({reason}); use --backend eager"
-            ) from error
 
-    def _load(self, order: "Order") -> Run:
+    def _load(self, order: "Order", first: "Order") -> Ticks:
         backend, signature = order.backend, order.signature
 
         def graph() -> Plain:
@@ -101,7 +133,7 @@ class Plans:
 
         if isinstance(backend, CudaGraph):
             with alone(), torch.no_grad():
-                return backend.record(graph(), signature)
+                return Single(backend.record(graph(), signature), 0)
 
         def compile_() -> bytes:
             begun = monotonic()
@@ -110,30 +142,44 @@ class Plans:
             log.info("built in %.1f s", monotonic() - begun)
             return engine
 
+        def loaded(engine: bytes) -> Ticks:
+            ticks = backend.load(engine, order.form, signature, graph)
+            ticks(first.form, first.signature)
+            return ticks
+
         key = engine_key(self._model, backend, order)
         what = describe(self._model, backend, order.form)
         engine = self.store.get(key, what, compile_)
-        with self._lock:
-            if (backend, order.form) in self._runs:  # nobody has let go of it meanwhile
-                self._sizes[backend, order.form] = len(engine)
         self._model.keep(self.store)
         try:
-            return backend.load(engine, order.form, signature, graph)
+            return loaded(engine)
         except RuntimeError:  # it is whole, and still no engine of this machine
             self.store.drop(key)
-            return backend.load(self.store.get(key, what, compile_), order.form, signature, graph)
+            return loaded(self.store.get(key, what, compile_))
 
     def _make(self, order: "Order") -> bytes:
         backend, signature = order.backend, order.signature
         assert not isinstance(backend, CudaGraph)
         # Copies, for a stream's next inputs lie where those before lay.
-        measured = order.played if backend.measures else ()
+        measured = order.play() if backend.measures else ()
         played = [tuple(tensor.clone() for tensor in signature.flatten(inputs)) for inputs in measured]
         job = Job(backend, self._model.networks(), order.form, signature, played)
         if signature.device.type == "cpu":
             return build(job)
         with alone():  # a second process would hold a second context and its weights on the card
             return job.build()
+
+
+@contextmanager
+def blamed(backend: Backend) -> Iterator[None]:
+    """Raise what goes wrong as a ModelError with its cure: compilers fail in many ways, and the cure is the same."""
+    try:
+        yield
+    except MillstreamError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:REASON] or type(error).__name__
+        raise ModelError(f"backend {backend.name}: cannot build this model ({reason}); use --backend eager") from error
 
 
 @contextmanager
@@ -154,12 +200,12 @@ def alone() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Order:
-    """A tick to build: for which back end, its form and its inputs, and inputs over real pictures."""
+    """A tick to build: for which back end, its form and its inputs, and what gives inputs over real pictures."""
 
     backend: Backend
     form: Form
     signature: Signature
-    played: Iterable[Inputs]
+    play: Callable[[], Iterable[Inputs]]
 
 
 @torch.no_grad()
@@ -181,8 +227,13 @@ def engine_key(model: Source, compiler: Compiler, order: Order) -> str:
 
 def describe(model: Source, backend: Backend, form: Form) -> str:
     """What an engine is, in a few words."""
-    streams = " + ".join(
-        f"{lane.layout.stages} steps, {lane.layout.frames} a tick, guidance {lane.layout.guidance}" for lane in form
+    any_stream = backend.apart and not together(form)
+    streams = (
+        "any streams"
+        if any_stream
+        else " + ".join(
+            f"{lane.layout.stages} steps, {lane.layout.frames} a tick, guidance {lane.layout.guidance}" for lane in form
+        )
     )
     _, height, width = form[0].layout.shape
     return f"{model.name}, {backend.name} {backend.precision}, latents {width}x{height}, {streams}"

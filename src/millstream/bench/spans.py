@@ -1,7 +1,7 @@
 """Stretches of a thread's time, and the engine's own parts made to note theirs."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
@@ -14,8 +14,7 @@ from torch import Tensor
 from millstream.backends.choice import Backend, Compiler
 from millstream.backends.cudagraph import CudaGraph
 from millstream.backends.openvino import OpenVino
-from millstream.backends.pieces import Piece
-from millstream.backends.plain import Parts, Plain, Run, Signature
+from millstream.backends.plain import Parts, Plain, Run, Signature, Ticks
 from millstream.backends.request import Loaded, Request
 from millstream.core.graph import Form, Inputs, Occupied, Outputs
 from millstream.core.rows import Conditioning
@@ -110,7 +109,7 @@ class WatchedBackend:
 
     @property
     def apart(self) -> bool:
-        """Whether rows are computed each by a thread of its own."""
+        """Whether each row is a call of its own."""
         return self.backend.apart
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -121,13 +120,34 @@ class WatchedBackend:
         """Make an engine of the tick."""
         return self.backend.compile(networks, form, signature, played)
 
-    def load(self, engine: bytes, form: Form, signature: Signature, graph: Callable[[], Plain]) -> "WatchedRun":
-        """Give the callable of an engine, watched."""
-        return WatchedRun(self.backend.load(engine, form, signature, graph), self.spans)
+    def load(self, engine: bytes, form: Form, signature: Signature, graph: Callable[[], Plain]) -> "WatchedTicks":
+        """Load an engine, watched."""
+        return WatchedTicks(self.backend.load(engine, form, signature, graph), self.spans)
 
     def identity(self, device: torch.device) -> str:
         """Name its version, and the processor it compiles for."""
         return self.backend.identity(device)
+
+
+@dataclass(frozen=True)
+class WatchedTicks:
+    """An engine whose ticks note when they run."""
+
+    ticks: Ticks
+    spans: Spans
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes, in bytes."""
+        return self.ticks.nbytes
+
+    def ready(self, form: Form) -> bool:
+        """Whether it gives the tick of this form at once."""
+        return self.ticks.ready(form)
+
+    def __call__(self, form: Form, signature: Signature) -> "WatchedRun":
+        """Give the tick of a form, watched."""
+        return WatchedRun(self.ticks(form, signature), self.spans)
 
 
 @dataclass(frozen=True)
@@ -174,15 +194,18 @@ class WatchedRun:
 
 
 class Counted(Request):
-    """OpenVINO's engines, and how often each ran: where a piece has no frame it does not, so no mean tells of all."""
+    """OpenVINO's engine, and how often each request ran: where a row has no frame it does not, so no mean tells of all.
 
-    def __init__(self, loaded: Loaded, signature: Signature, pieces: Sequence[Piece]) -> None:
-        super().__init__(loaded, signature, pieces)
+    A graph counts for all of its requests together.
+    """
+
+    def __init__(self, loaded: Loaded, form: Form, signature: Signature) -> None:
+        super().__init__(loaded, form, signature)
         self.runs: Counter[InferRequest] = Counter()
 
-    def _compute(self, work: "Sequence[Sequence[InferRequest]]") -> None:
-        self.runs.update(request for piece in work for request in piece)
-        super()._compute(work)
+    def _infer(self, worker: int, task: int) -> None:
+        super()._infer(worker, task)
+        self.runs[self.requests[worker][task]] += 1
 
 
 @dataclass(frozen=True)
@@ -191,20 +214,23 @@ class ProfiledOpenVino(OpenVino):
 
     request: ClassVar[type[Request]] = Counted
 
-    def _ready(self, part: "CompiledModel") -> "CompiledModel":
-        """The part, which has not run, for that would be counted with the ticks."""
-        return part
+    def shown(self, graph: "CompiledModel") -> "CompiledModel":
+        """The graph, which has not run, for that would be counted with the ticks."""
+        return graph
 
-    def _settings(self, pieces: int) -> dict[str, Any]:
-        return super()._settings(pieces) | {"PERF_COUNT": True}
+    def settings(self, workers: int) -> dict[str, Any]:
+        """OpenVINO's, with its counters."""
+        return super().settings(workers) | {"PERF_COUNT": True}
 
 
 def profile(run: Counted) -> dict[str, float]:
-    """Seconds of the networks' nodes in all ticks together, the mean over pieces that run side by side."""
+    """Seconds of the networks' nodes in all ticks together, of threads that work side by side the mean."""
+    *side_by_side, alone = run.requests
     return by_network(
-        (node.node_name, node.real_time.total_seconds() * run.runs[request] / len(run.requests))
-        for piece in run.requests
-        for request in piece
+        (node.node_name, node.real_time.total_seconds() * run.runs[request] / at_once)
+        for requests, at_once in [(alone, 1), *((each, len(side_by_side)) for each in side_by_side)]
+        for request in requests
+        if run.runs[request]
         for node in request.profiling_info  # each node's time is its mean
     )
 

@@ -106,7 +106,13 @@ class TickGraph:
     def latents(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
         """All but the pictures: f, x_next and reference, each (rows, c, h, w)."""
         rows = self._enter(join(inputs.lanes), inputs.entering)
-        return self._step(rows, self._call(rows, inputs.attention))
+        output = self._call(rows, inputs.attention)
+        own = sum(self._rows)
+        reference = self._refer(rows, output[own:])
+        f, x_next = moved(
+            rows.x, rows.noise, rows.coefficients, estimate(rows.x, rows.coefficients, output[:own]), reference
+        )
+        return f, x_next, reference
 
     def pictures(self, f: Float[Tensor, "rows c h w"]) -> Shaped[Tensor, "leaving ..."]:
         """The pictures of the clean estimates that leave."""
@@ -132,8 +138,8 @@ class TickGraph:
         pictures = torch.cat([entering[place][:count] for place, count in enumerate(counts) if count])
         z = self.networks.encode(pictures).to(rows.x)
         noise = heads(rows.entry_noise, [lane.layout.frames for lane in self.form], counts)
-        c, _ = columns(heads(rows.coefficients, self._rows, counts))
-        x = with_heads(rows.x, self._rows, c.a * z + c.b * noise, counts)
+        entered = noised(z, noise, heads(rows.coefficients, self._rows, counts))
+        x = with_heads(rows.x, self._rows, entered, counts)
         reference = with_heads(rows.reference, self._rows, z, counts)
         # The encoder may give another layout; convolutions are faster in this one.
         return rows._replace(x=x.contiguous(memory_format=torch.channels_last), reference=reference)
@@ -146,24 +152,43 @@ class TickGraph:
             cond = {name: torch.cat([value, rows.negative[name]]) for name, value in cond.items()}
         return self.networks.denoise(x, t, cond | attention).to(rows.x)
 
-    def _step(self, rows: Rows, output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Guide, apply the boundary, move on; give f, the next stage's latents, and the references."""
-        c, g = columns(rows.coefficients)
-        own = sum(self._rows)
-        clean = c.p_x * rows.x + c.p_o * output[:own]
-        reference = self._refer(rows, output[own:])
-        guided = g.g_c * clean + g.g_r * reference + g.g_x * rows.x
-        f = c.c_out * guided + c.c_skip * rows.x
-        x_next = c.k_f * f + c.k_noise * rows.noise + c.k_eps * (rows.x - c.a * guided) / c.b
-        return f, x_next, reference
-
     def _refer(self, rows: Rows, output: Tensor) -> Tensor:
         """The references, those of the companions made anew by what the negative prompt gave."""
         if not any(self._negative):
             return rows.reference
-        c, _ = columns(heads(rows.coefficients, self._rows, self._negative))
-        clean = c.p_x * heads(rows.x, self._rows, self._negative) + c.p_o * output
+        x, coefficients = (heads(each, self._rows, self._negative) for each in (rows.x, rows.coefficients))
+        clean = estimate(x, coefficients, output)
         return with_heads(rows.reference, self._rows, clean, self._negative)
+
+
+def noised(
+    z: Float[Tensor, "rows c h w"], noise: Float[Tensor, "rows c h w"], coefficients: Float[Tensor, "rows columns"]
+) -> Float[Tensor, "rows c h w"]:
+    """Clean latents at the noise level at which they enter, x = a*z + b*noise."""
+    c, _ = columns(coefficients)
+    return c.a * z + c.b * noise
+
+
+def estimate(
+    x: Float[Tensor, "rows c h w"], coefficients: Float[Tensor, "rows columns"], output: Float[Tensor, "rows c h w"]
+) -> Float[Tensor, "rows c h w"]:
+    """The clean latents that the network's output means."""
+    c, _ = columns(coefficients)
+    return c.p_x * x + c.p_o * output
+
+
+def moved(
+    x: Float[Tensor, "rows c h w"],
+    noise: Float[Tensor, "rows c h w"],
+    coefficients: Float[Tensor, "rows columns"],
+    clean: Float[Tensor, "rows c h w"],
+    reference: Float[Tensor, "rows c h w"],
+) -> tuple[Float[Tensor, "rows c h w"], Float[Tensor, "rows c h w"]]:
+    """Guide, apply the boundary, move on: f, and the next stage's latents."""
+    c, g = columns(coefficients)
+    guided = g.g_c * clean + g.g_r * reference + g.g_x * x
+    f = c.c_out * guided + c.c_skip * x
+    return f, c.k_f * f + c.k_noise * noise + c.k_eps * (x - c.a * guided) / c.b
 
 
 def columns(coefficients: Float[Tensor, "rows columns"]) -> tuple[Stages, Weights]:
