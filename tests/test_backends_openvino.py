@@ -43,6 +43,37 @@ def test_pictures_equal_eager_through_every_change_and_one_build(model, form):
     assert len(engine.plans) == 1
 
 
+def test_one_engine_serves_other_steps_guidance_frames_and_users_at_once(model, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    (engine, _), others = (
+        play(model, [FORMS["text, one-time negative"]], backend="openvino", precision="float32"),
+        [
+            [{"steps": 1}],
+            [{"steps": 4, "guidance": "self-negative"}],
+            [{"steps": 2, "guidance": "full", "frame_buffer": 2}],
+            [{"steps": 2}, {"steps": 3, "guidance": "full"}, {"steps": 1}],
+        ],
+    )
+    start = Params(prompt="a red boat", strength=0.8)
+    for forms in others:
+        made = []
+        for backend in ("openvino", "eager"):
+            named = TINY | {"backend": backend, "precision": "auto" if backend == "eager" else "float32"}
+            sessions = [engine.open(StreamConfig(**named, **form), start) for form in forms]
+            if building := engine.prepare(*sessions):
+                assert building.done()
+            taken = {session: frames(session.config, 0) for session in sessions}
+            outputs = {session: [] for session in sessions}
+            for entering in (taken, *[dict.fromkeys(sessions, ())] * 4):
+                for session, left in engine.tick(entering).items():
+                    outputs[session] += left
+            made.append(list(outputs.values()))
+        assert_alike(*made, **EXACT)
+    assert len(engine.plans) == 1
+    assert caplog.text.count("building an engine") <= 1
+
+
 def test_streams_of_several_forms_share_one_graph(model):
     forms = [{"steps": 2}, {"steps": 1, "guidance": "full"}, {"steps": 2, "input": "text", "cross_frame": True}]
     engine, outputs = play(model, forms, backend="openvino", precision="float32")

@@ -174,6 +174,39 @@ def test_what_is_recorded_is_so_alone_and_gives_the_interpreter_up_soon(tmp_path
     assert sys.getswitchinterval() == usual
 
 
+def test_a_form_that_an_engine_serves_is_ready_at_once(store, caplog):
+    caplog.set_level("INFO")
+    networks, (form, inputs), plans = Networks(), case(mode="one-time-negative"), Plans(Networks(), store)
+    plans.prepare(BACKEND, *lazily(form, inputs)).result(60)
+    for other, read in (case(frames=3), case(frames=2, mode="full")):
+        run = plans.prepare(BACKEND, other, lambda read=read: read, lambda: Base(form, pytest.fail, pytest.fail))
+        assert run.done()
+        assert_equal_to_the_graph(run.result(), networks, other, read)
+        assert plans.prepare(BACKEND, other, pytest.fail, pytest.fail) is run
+    assert len(plans) == 1
+    assert caplog.text.count("building an engine") == 1
+
+
+def test_ticks_go_with_their_engine_and_are_bounded_too(store):
+    (form, inputs), cases = case(mode="one-time-negative"), [case(frames) for frames in (1, 2, 3)]
+    plans = Plans(Networks(), store, kept=3)
+    plans.prepare(BACKEND, *lazily(form, inputs)).result(60)
+    base, (first, *others) = (
+        Base(form, pytest.fail, pytest.fail),
+        [(each, lambda read=read: read) for each, read in cases],
+    )
+    kept = plans.prepare(BACKEND, *first, lambda: base)
+    for one in others:
+        assert plans.prepare(BACKEND, *one, lambda: base) is not kept
+    assert plans.prepare(BACKEND, *first, lambda: base) is kept  # three are kept, that of the engine's own form is not
+    tight = Plans(Networks(), store, kept=1)
+    before = tight.prepare(BACKEND, *lazily(form, inputs))
+    before.result(60)
+    tight.prepare(OpenVino("float32", 2), *lazily(form, inputs)).result(60)
+    assert len(tight) == 1
+    assert tight.prepare(BACKEND, *lazily(form, inputs)) is not before
+
+
 def test_plans_are_bounded_and_the_one_used_last_stays(store):
     plans, cases = Plans(Networks(), store, kept=2), [case(frames) for frames in (1, 2, 3)]
     first, second = (plans.prepare(BACKEND, *lazily(*each)) for each in cases[:2])

@@ -94,9 +94,7 @@ class Plans:
             self._engines[key] = self._builder.submit(self._build, base, order)
         engine = self._engines[key]
         if engine.done() and engine.exception() is None and engine.result().ready(order.form):
-            run: Future[Run] = Future()
-            run.set_result(engine.result()(order.form, order.signature))
-            return key, run
+            return key, at_once(lambda: self._run(engine, order))
         return key, self._builder.submit(self._finish, engine, order)
 
     def _let_go(self) -> None:
@@ -118,12 +116,16 @@ class Plans:
             return self._load(Order(first.backend, base.form, Signature.of(base.gather()), base.play), first)
 
     def _finish(self, engine: Future[Ticks], order: "Order") -> Run:
-        """A tick of the engine, which this thread made before."""
+        """A tick of the engine, which this thread made before, and what a show may run on from here on."""
+        run = self._run(engine, order)
         with blamed(order.backend):
-            run = engine.result()(order.form, order.signature)
             first_call(run, order)
-            gentle.begin()
-            return run
+        gentle.begin()
+        return run
+
+    def _run(self, engine: Future[Ticks], order: "Order") -> Run:
+        with blamed(order.backend):
+            return engine.result()(order.form, order.signature)
 
     def _load(self, order: "Order", first: "Order") -> Ticks:
         backend, signature = order.backend, order.signature
@@ -168,6 +170,16 @@ class Plans:
             return build(job)
         with alone():  # a second process would hold a second context and its weights on the card
             return job.build()
+
+
+def at_once(make: Callable[[], Run]) -> Future[Run]:
+    """A future of what is made here and now."""
+    made: Future[Run] = Future()
+    try:
+        made.set_result(make())
+    except MillstreamError as error:
+        made.set_exception(error)
+    return made
 
 
 @contextmanager

@@ -5,7 +5,7 @@ AMX, in bfloat16, as the machine was at that time): together, its many small lay
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Condition, Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -143,7 +143,10 @@ class Request:
         rows = sum(self.tasks[i].graph in ROWS for i in needed)
         todo = Todo(needed, self._waits)
         others = [self._others.submit(self._work, i, todo) for i in range(1, min(len(self.requests) - 1, rows))]
-        self._work(0, todo)
+        try:
+            self._work(0, todo)
+        finally:
+            wait(others)  # also where this one failed: the next tick has the same requests
         for other in others:
             other.result()
 
