@@ -139,7 +139,7 @@ class Request:
             return Outputs(pictures, *(channels_first(torch.from_numpy(self.shared[name].copy())) for name in LATENTS))
 
     def _compute(self, needed: Sequence[int]) -> None:
-        """Do the tasks. A slow source leaves cores free: where one row has a frame, one thread works."""
+        """Do the tasks, with no more threads than there are rows with a frame: others would only wait."""
         rows = sum(self.tasks[i].graph in ROWS for i in needed)
         todo = Todo(needed, self._waits)
         others = [self._others.submit(self._work, i, todo) for i in range(1, min(len(self.requests) - 1, rows))]
