@@ -92,11 +92,8 @@ def unpacked(engine: bytes) -> tuple[dict[str, NDArray[np.uint8]], bool]:
     try:
         first = engine.index(b"\n")
         head = json.loads(engine[:first])
-        whole, begin, found = (
-            np.frombuffer(engine, np.uint8),
-            first + 1,
-            {},
-        )  # of bytes, a copy would hold all threads up
+        begin, found = first + 1, {}
+        whole = np.frombuffer(engine, np.uint8)  # bytes are copied while no other thread can run
         for name, size in head["graphs"].items():
             found[name] = whole[begin : begin + size].copy()
             begin += size
