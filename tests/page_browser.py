@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.page_server import demo_clip
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install -e '.[dev]'")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -67,6 +69,19 @@ def open_page(browser: Any, address: str, script: str = "", **options: Any) -> A
 def until(page: Any, condition: str, argument: Any = None) -> Any:
     """Wait until an expression in the page is true."""
     return page.wait_for_function(condition, arg=argument, timeout=PATIENCE).json_value()
+
+
+def choose(page: Any, kind: str) -> None:
+    """Press a source's button, give it the demo clip where it wants a file, and wait until it is the one that runs.
+
+    The one before may be of the same kind, as the one that a page begins with, and gives pictures until then.
+    """
+    page.evaluate("() => { window.former = millstream.show.sender.source; }")
+    if kind == "file":
+        page.set_input_files("#file", {"name": "clip.webm", "mimeType": "video/webm", "buffer": demo_clip()})
+    else:
+        page.locator(".choice").first.get_by_role("button", name=kind).click()
+    until(page, "kind => millstream.sources.kind.value === kind && millstream.show.sender.source !== former", kind)
 
 
 def live(page: Any) -> None:

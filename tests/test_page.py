@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.page_browser import advance, brightness, keep, live, open_page, until
-from tests.page_server import Echo, demo_clip
+from tests.page_browser import advance, brightness, choose, keep, live, open_page, until
+from tests.page_server import Echo
 
 STAMP = (Path(__file__).parent / "page_stamp.js").read_text()
 WITHOUT_WEBCODECS = "delete globalThis.VideoEncoder; delete globalThis.VideoDecoder;"
@@ -47,11 +47,7 @@ def test_pictures_come_back_in_order_with_their_capture_time(
 
 @pytest.mark.parametrize("kind", ["camera", "screen", "drawing", "file", "demo"])
 def test_every_source_runs(page: Any, kind: str) -> None:
-    if kind == "file":
-        page.set_input_files("#file", {"name": "clip.webm", "mimeType": "video/webm", "buffer": demo_clip()})
-    else:
-        page.locator(".choice").first.get_by_role("button", name=kind).click()
-    until(page, "kind => millstream.sources.kind.value === kind", kind)
+    choose(page, kind)
     painted = page.evaluate("() => millstream.show.sender.painted")
     until(page, "n => millstream.show.sender.painted > n + 2", painted)
     advance(page, 5)

@@ -9,8 +9,7 @@ import pytest
 
 from millstream.params import ModelConfig, Params, Settings, StreamConfig
 from tests.headed import headed
-from tests.page_browser import BRIGHTNESS, advance, keep, live, open_page, until
-from tests.page_server import demo_clip
+from tests.page_browser import BRIGHTNESS, advance, choose, keep, live, open_page, until
 from tests.serving import Running, serve
 from tests.virtual import needs_screen
 
@@ -97,11 +96,7 @@ def test_a_prompt_shows_in_the_pixels_within_the_frames_in_flight(page: Any) -> 
 
 @pytest.mark.parametrize("kind", ["camera", "screen", "drawing", "file", "demo"])
 def test_every_source_goes_through_the_model(page: Any, kind: str) -> None:
-    if kind == "file":
-        page.set_input_files("#file", {"name": "clip.webm", "mimeType": "video/webm", "buffer": demo_clip()})
-    else:
-        page.locator(".choice").first.get_by_role("button", name=kind).click()
-    until(page, "kind => millstream.sources.kind.value === kind", kind)
+    choose(page, kind)
     page.evaluate(f"() => {{ window.brightness = {BRIGHTNESS} }}")
     page.evaluate(PAIRED)
     until(page, "() => pairs.length >= 5")
