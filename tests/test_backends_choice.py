@@ -6,13 +6,14 @@ import sys
 import pytest
 import torch
 
-from millstream.backends import choice, inductor, int8, openvino
+from millstream.backends import choice, inductor, openvino
 from millstream.backends.choice import choose, fastest
 from millstream.backends.openvino import precisions
 from millstream.cli import main
 from millstream.engine import Engine
 from millstream.errors import ModelError
-from millstream.params import Params, StreamConfig
+from millstream.models import load_model
+from millstream.params import ModelConfig, Params, StreamConfig
 from tests import tiny
 from tests.backends import TINY, load
 
@@ -53,11 +54,36 @@ def refusal(*given):
     return str(refused.value)
 
 
-def test_integers_need_a_package_of_their_own(monkeypatch):
-    monkeypatch.setattr(int8, "find_spec", lambda name: None)
-    message = refusal("openvino", "int8", CPU, torch.float32)
-    assert message == f"precision int8: needs nncf; {sys.executable} -m pip install 'millstream[int8]'"
+def test_integers_are_openvinos():
+    assert choose("openvino", "int8", CPU, torch.float32).precision == "int8"
     assert refusal("eager", "int8", CPU, torch.float32).endswith("own numbers; use --backend openvino")
+
+
+@pytest.mark.usefixtures("unnamed")
+@pytest.mark.parametrize(
+    ("can", "integers"),
+    [
+        ({"avx512_vnni": True, "amx_tile": False}, True),
+        ({"avx_vnni": True}, True),
+        ({"avx512_vnni": True, "avx_vnni": True, "amx_tile": True}, False),  # bfloat16 is as fast there
+        ({"avx2": True}, False),
+        ({"bf16": True, "i8mm": True}, False),  # ARM, where it was never measured
+    ],
+)
+def test_auto_takes_integers_where_they_are_faster_and_the_model_was_judged_in_them(monkeypatch, can, integers):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: can)
+    usual = precisions()[-1]
+    assert choose("auto", "auto", CPU, torch.float32, judged=True).precision == ("int8" if integers else usual)
+    assert choose("auto", "auto", CPU, torch.float32).precision == usual
+    assert choose("auto", usual, CPU, torch.float32, judged=True).precision == usual
+    assert choose("eager", "auto", CPU, torch.float32, judged=True).precision == "float32"
+    assert choose("inductor", "auto", CPU, torch.float32, judged=True).precision == "float32"
+    assert choose("auto", "auto", CUDA, torch.float16, judged=True).name == "cudagraph"
+
+
+def test_only_the_embedded_model_was_judged():
+    assert load_model(ModelConfig(device="cpu")).judged
+    assert not load(tiny.small()).judged
 
 
 def test_a_package_that_is_missing_is_named_with_its_command(monkeypatch):

@@ -26,7 +26,7 @@ def test_it_finds_what_the_main_job_needs(capsys: pytest.CaptureFixture[str]) ->
     assert found["av"] == av.__version__
     assert f"{os.cpu_count()} cores" in found["cpu"]
     assert found["embedded model"].startswith("loads, ")
-    assert found["back end"] == "eager in float32, by --backend auto"  # as the tests have it
+    assert found["back end"] == "eager in float32, by --backend auto for the embedded model"  # as the tests have it
     assert found["openvino"] == found["inductor"] == "can run"
     assert found["engine cache"].startswith(os.environ["MILLSTREAM_CACHE"])
     assert {"camera", "screen", "window", "browser page"} <= found.keys()

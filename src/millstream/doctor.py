@@ -125,8 +125,8 @@ def back_ends() -> Iterator[Finding]:
 
     device = choose_device("auto")
     dtype = choose_dtype("auto", device)
-    chosen = choose("auto", "auto", device, dtype)
-    yield Finding("back end", f"{chosen.name} in {chosen.precision}, by --backend auto")
+    chosen = choose("auto", "auto", device, dtype, judged=True)
+    yield Finding("back end", f"{chosen.name} in {chosen.precision}, by --backend auto for the embedded model")
     for name, kind in KINDS.items():
         reason = kind.missing(device, dtype)
         yield Finding(name, None if reason else "can run", f"--backend {name} {reason}" if reason else "")

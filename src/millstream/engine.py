@@ -323,14 +323,14 @@ class Engine:
         return None
 
     def _played(self, configs: Sequence[StreamConfig]) -> Iterator[Inputs]:
-        """Inputs of a tick of such streams, over real pictures, each in flight at every stage."""
+        """Inputs of a tick of such streams, over real pictures, each at every stage; latents of stage 0 alone count."""
         sessions = self._sessions(configs)
-        lanes, form = [session.lane for session in sessions], tuple(session.whole for session in sessions)
         for changes, picture in calibration.scenes(*sessions[0].size):
             update_alike(sessions, changes)
-            for _ in range(max(lane.layout.stages for lane in lanes)):
-                admit(lanes, [session.take([Frame(0, picture)] * session.layout.frames) for session in sessions])
-                advance(lanes, TickGraph(self.model, form)(_inputs(sessions)))
+            for session in sessions:
+                group = session.take([Frame(0, picture)] * session.layout.frames)
+                assert group
+                session.lane.fill(group)
             yield _inputs(sessions)
 
     def _weights(self) -> int:
@@ -358,7 +358,7 @@ def resolve(config: StreamConfig, model: Model) -> StreamConfig:
             low = side // model.multiple * model.multiple
             near = f"{low} or {low + model.multiple}" if low else f"{model.multiple}"
             raise BadInputError(f"{name}: this model takes multiples of {model.multiple}; use {near} (got {side})")
-    choice = choose(config.backend, config.precision, model.device, model.dtype)
+    choice = choose(config.backend, config.precision, model.device, model.dtype, model.judged)
     complete = {"width": width, "height": height, "backend": choice.name, "precision": choice.precision}
     return config.model_copy(update=complete)
 

@@ -129,7 +129,7 @@ class Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _weights(config: ModelConfig) -> Iterator[Path]:
-    root = embedded.path() if config.name == "embedded" else Path(config.name)
+    root = embedded.path() if config.name == embedded.NAME else Path(config.name)
     if root.is_file():
         yield root
     for part in ("unet", "vae", "text_encoder", "text_encoder_2"):

@@ -128,7 +128,8 @@ class StreamConfig(BaseModel):
     )
     precision: Precision = Field(
         "auto",
-        description="numbers openvino computes in; auto is bfloat16 where the processor multiplies it, int8 needs nncf",
+        description="numbers openvino computes in; auto is bfloat16 where the processor multiplies it, "
+        "and int8 for the embedded model where that is faster still",
     )
 
     @model_validator(mode="after")

@@ -1,17 +1,23 @@
 """Real pictures and prompts to measure a network's ranges on, so that its engine does not depend on who built it."""
 
 from collections.abc import Iterator
-from itertools import cycle, islice
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
+from millstream.core.graph import Form, Inputs, Networks, TickGraph
+
 FILE = Path(__file__).with_name("calibration.jpg")  # squares side by side, CC0: see NOTICE
-SCENES = 24
 PROMPTS = (  # in words that the embedded model knows too: a hint about ours would puzzle a user
+    "a house in the snow",
+    "a car in a city",
+    "an apple on a beach",
+    "a flower in a field",
     "a photo",
     "a pencil sketch",
     "an oil painting",
@@ -29,7 +35,18 @@ PROMPTS = (  # in words that the embedded model knows too: a hint about ours wou
     "halftone",
     "an embossed relief",
 )
-STRENGTHS = (0.5, 0.3, 0.8)
+STRENGTHS = (1.0, 0.3, 0.5, 0.8)  # that of text alone with them
+
+
+def in_flight(networks: Networks, form: Form, inputs: Inputs) -> Inputs:
+    """Inputs whose pictures are at every stage, with the latents of all but stage 0 computed in their place."""
+    counts = [lane.layout.rows for lane in form]
+    for _ in range(max(lane.layout.stages for lane in form) - 1):
+        _, x_next, reference = TickGraph(networks, form).latents(inputs)
+        parts = zip(torch.split(x_next, counts), torch.split(reference, counts), strict=True)
+        for rows, lane, part in zip(inputs.lanes, form, parts, strict=True):
+            rows.move_on(lane.layout, *part)
+    return inputs
 
 
 def pictures(width: int, height: int) -> list[UInt8[np.ndarray, "h w 3"]]:
@@ -41,7 +58,6 @@ def pictures(width: int, height: int) -> list[UInt8[np.ndarray, "h w 3"]]:
 
 
 def scenes(width: int, height: int) -> Iterator[tuple[dict[str, Any], UInt8[np.ndarray, "h w 3"]]]:
-    """SCENES changes of `millstream.params.Params`, each with the picture that it is for."""
-    drawn = zip(cycle(PROMPTS), cycle(STRENGTHS), cycle(pictures(width, height)), strict=False)
-    for prompt, strength, picture in islice(drawn, SCENES):
+    """Changes of `millstream.params.Params`, one for each prompt, with the picture that it is for."""
+    for prompt, strength, picture in zip(PROMPTS, cycle(STRENGTHS), cycle(pictures(width, height)), strict=False):
         yield {"prompt": prompt, "strength": strength}, picture

@@ -7,9 +7,10 @@ from typing import NamedTuple, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
+from millstream.backends import int8
 from millstream.backends.cudagraph import CudaGraph
 from millstream.backends.inductor import Inductor
-from millstream.backends.openvino import OpenVino
+from millstream.backends.openvino import INT8, OpenVino
 from millstream.backends.plain import Parts, Plain, Signature, Ticks, own_precision
 from millstream.core.graph import Form
 from millstream.errors import ModelError
@@ -80,11 +81,12 @@ class Choice(NamedTuple):
         return self.backend.name if self.backend else EAGER
 
 
-def choose(name: str, precision: str, device: torch.device, dtype: torch.dtype) -> Choice:
+def choose(name: str, precision: str, device: torch.device, dtype: torch.dtype, judged: bool = False) -> Choice:
     """Find the back end `name` for a model on `device` whose weights are of `dtype`.
 
-    `auto` is what MILLSTREAM_BACKEND names, or else the fastest that can run. Raises ModelError, with the cure, where
-    the one that is named cannot run here, or not in this precision.
+    `auto` is what MILLSTREAM_BACKEND names, or else the fastest that can run. Of numbers it is those of the back end,
+    or integers where they are faster and the model was `judged` in them. Raises ModelError, with the cure, where what
+    is named cannot run here, or not in this precision.
     """
     if name == "auto":
         name = os.environ.get("MILLSTREAM_BACKEND") or fastest(device, dtype)
@@ -94,6 +96,8 @@ def choose(name: str, precision: str, device: torch.device, dtype: torch.dtype) 
         raise ModelError(f"MILLSTREAM_BACKEND={name}: unknown; use one of {', '.join([EAGER, *KINDS])}")
     if reason := KINDS[name].missing(device, dtype):
         raise ModelError(f"backend {name}: {reason}")
+    if judged and (name, precision) == ("openvino", "auto") and int8.fastest():
+        precision = INT8
     backend: Backend = KINDS[name].make(precision, dtype)
     return Choice(backend, backend.precision)
 

@@ -16,11 +16,12 @@ from torch import Tensor
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from millstream.backends import gentle, int8
+from millstream.backends.calibration import in_flight
 from millstream.backends.imported import Imported, exercised, packed, unpacked
 from millstream.backends.plain import Parts, Plain, Signature, weight_bytes
 from millstream.backends.request import Request
 from millstream.backends.tasks import ENTER, LATE, LEAVE, ROWS, Graphs, graphs, run, tasks
-from millstream.core.graph import Form
+from millstream.core.graph import Form, Inputs
 from millstream.errors import ModelError
 
 if TYPE_CHECKING:
@@ -49,8 +50,6 @@ class OpenVino:
         known = precisions()
         if precision not in ("auto", INT8, *known):
             raise ModelError(f"precision {precision}: openvino has {', '.join(known)} and {INT8} on this processor")
-        if precision == INT8 and (reason := int8.missing()):
-            raise ModelError(f"precision {INT8}: {reason}")
         return cls(known[-1] if precision == "auto" else precision, torch.get_num_threads())
 
     @property
@@ -72,8 +71,9 @@ class OpenVino:
     def compile(self, networks: Parts, form: Form, signature: Signature, played: Iterable[tuple[Tensor, ...]]) -> bytes:
         """Trace each graph, convert it, quantize it where integers are asked for, compile."""
         of = graphs(networks, form, signature)
-        examples = read(of, form, signature, [signature.zeros()])
-        measured = read(of, form, signature, played) if self.measures else {}
+        examples = read(of, form, signature, [signature.unflatten(signature.zeros())])
+        scenes = (in_flight(networks, form, signature.unflatten(inputs)) for inputs in played)
+        measured = read(of, form, signature, scenes) if self.measures else {}
         made = {}
         for name, (example, *_) in examples.items():
             if name == LATE and not self.measures:
@@ -119,13 +119,11 @@ class OpenVino:
         return exercised(graph) if gentle.asked() else graph
 
 
-def read(
-    of: Graphs, form: Form, signature: Signature, played: Iterable[tuple[Tensor, ...]]
-) -> dict[str, list[Sequence[Tensor]]]:
+def read(of: Graphs, form: Form, signature: Signature, played: Iterable[Inputs]) -> dict[str, list[Sequence[Tensor]]]:
     """By graph, what its tasks read in ticks of these inputs."""
     found: dict[str, list[Sequence[Tensor]]] = {}
     for inputs in played:
-        for task, tensors, _ in run(tasks(form, signature, signature.unflatten(inputs)), of):
+        for task, tensors, _ in run(tasks(form, signature, inputs), of):
             found.setdefault(task.graph, []).append(tensors)
     return found
 

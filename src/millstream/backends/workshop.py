@@ -41,7 +41,9 @@ JOB, ENGINE = "job", "engine"
 
 @dataclass(frozen=True)
 class Job:
-    """An engine to build: `played` are the tick's inputs over real pictures, for a back end that measures them."""
+    """An engine to build: `played` are the tick's inputs over real pictures, for a back end that measures them; what a
+    tick before them would have made is still to be computed (`calibration.in_flight`).
+    """
 
     backend: Compiler
     networks: Parts

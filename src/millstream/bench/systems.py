@@ -53,7 +53,7 @@ class Case:
 
 def model_path(name: str) -> str:
     """Name the folder or hub id that diffusers reads for the model `name`."""
-    return str(embedded.path()) if name == "embedded" else name
+    return str(embedded.path()) if name == embedded.NAME else name
 
 
 def recast(model: Model, kind: type[M], **more: Any) -> M:

@@ -14,7 +14,8 @@ from millstream.errors import ModelError
 
 NAME = "table1"
 STEPS = (1, 2, 4, 10)
-INTEGERS = "openvino", "int8"
+# The numbers of a processor, of which `auto` takes one.
+NUMBERS = ("openvino", "bfloat16"), ("openvino", "int8")
 OF_LIMIT = (
     "of_limit: the products and convolutions of the frames of a second, over the machine's measured matrix product."
 )
@@ -22,32 +23,34 @@ ABOUT = "The engine with and without a compiled back end, and its peers, by deno
 
 
 def measure(setup: Setup) -> Table:
-    """Every back end that can run here, and integers."""
-    return _measure(setup, (EAGER, *KINDS))
+    """Every back end that can run here, that of processors in all its fast numbers."""
+    return _measure(setup, (*((backend, "auto") for backend in (EAGER, *KINDS)), *NUMBERS))
 
 
 def quick(setup: Setup) -> Table:
-    """Eager, the fastest back end, and integers."""
-    return _measure(setup, tuple(dict.fromkeys((EAGER, setup.fastest))))
+    """Eager, and the fastest back end, that of processors in all its fast numbers."""
+    return _measure(setup, (*((backend, "auto") for backend in (EAGER, setup.fastest)), *NUMBERS))
 
 
 def own_systems(setup: Setup, steps: int, forms: Sequence[tuple[str, str]]) -> tuple[list[System], list[str]]:
-    """The engine on these back ends and precisions, and for each that cannot run or be built here, why."""
-    found: list[System] = []
+    """The engine on these back ends and precisions, each once, and for those that cannot run or be built here, why."""
+    found: dict[str, System] = {}
     left_out: list[str] = []
     for backend, precision in forms:
         try:
-            found.append(systems.millstream(setup.case(steps, backend, precision=precision)))
+            case = setup.case(steps, backend, precision=precision)
+            if case.label not in found:
+                found[case.label] = systems.millstream(case)
         except ModelError as error:
             left_out.append(f"Left out: {error}.")
-    return found, left_out
+    return [*found.values()], left_out
 
 
-def _measure(setup: Setup, backends: Sequence[str]) -> Table:
+def _measure(setup: Setup, forms: Sequence[tuple[str, str]]) -> Table:
     mine: set[str] = set()
 
     def own(steps: int) -> tuple[list[System], list[str]]:
-        found, left_out = own_systems(setup, steps, [*((backend, "auto") for backend in backends), INTEGERS])
+        found, left_out = own_systems(setup, steps, forms)
         mine.update(system.name for system in found)
         return found, left_out
 

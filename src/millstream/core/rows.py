@@ -140,6 +140,13 @@ class Rows(NamedTuple):
         """The network's time of every row."""
         return self.coefficients[:, 0]
 
+    def move_on(self, layout: Layout, x_next: Tensor, reference: Tensor) -> None:
+        """Put what a tick made of every row where the next tick reads it, one stage on."""
+        m = layout.frames
+        self.x[m:] = x_next[:-m]
+        if layout.guidance != "none":  # which reads none
+            self.reference[m:] = reference[:-m].clone()  # without negative rows it is this very tensor
+
 
 class Lane(Generic[Tag]):
     """The rows of one stream, and who is in them."""
@@ -202,14 +209,16 @@ class Lane(Generic[Tag]):
         if group is not None and group.z is None:
             self.rows.x[: self.layout.frames] = self.rows.entry_noise
 
+    def fill(self, group: Group[Tag]) -> None:
+        """Put a group at every stage. Latents beyond stage 0 stay what they are, until as many ticks are computed."""
+        self.groups = [group] * self.layout.stages
+        self.admit(group)
+
     def advance(self, latents: Tensor, x_next: Tensor, reference: Tensor) -> Leaving[Tag] | None:
         """Move every row one stage on; give what left the last stage, or None where that was a bubble."""
-        m = self.layout.frames
         last = self.groups[-1]
-        leaving = None if last is None else self._leave(last, latents[-m:])
-        self.rows.x[m:] = x_next[:-m]
-        if self.layout.guidance != "none":  # which reads none
-            self.rows.reference[m:] = reference[:-m].clone()  # without negative rows it is this very tensor
+        leaving = None if last is None else self._leave(last, latents[-self.layout.frames :])
+        self.rows.move_on(self.layout, x_next, reference)
         self.groups = [None, *self.groups[:-1]]
         return leaving
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+NAME = "embedded"
+
 
 def path() -> Path:
     """The folder of the model, for `DiffusionPipeline.from_pretrained` or as the engine's model."""

@@ -26,7 +26,7 @@ def load(config: ModelConfig, device: torch.device, dtype: torch.dtype, key: str
 
     Raises ModelError, in one line that names the cure, where files are missing, unreadable or of an unknown kind.
     """
-    path = str(embedded.path()) if config.name == "embedded" else config.name
+    path = str(embedded.path()) if config.name == embedded.NAME else config.name
     with quiet():
         parts = load_parts(path, config.base, config.vae)
         distilled = fuse(parts.unet, parts.text_encoders, config.lora)

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from millstream import embedded
 from millstream.backends.store import Store
 from millstream.core.rows import Conditioning
 from millstream.core.schedule import NoiseSchedule, Rule
@@ -111,6 +112,11 @@ class Model:
     networks: Loader
     key: str | None
     known_print: str | None
+
+    @property
+    def judged(self) -> bool:
+        """Whether its pictures in 8-bit integers passed the gates of those in float32 (docs/embedded-model.md)."""
+        return self.name == embedded.NAME
 
     @property
     def denoiser(self) -> "UNetDenoiser":

@@ -71,7 +71,7 @@ def cache_key(config: ModelConfig, device: torch.device, dtype: torch.dtype) -> 
     Files are told apart by their sizes and times of change: reading gigabytes would take longer than it saves.
     """
     names = [config.name, config.base, config.vae, *(adapter.path for adapter in config.lora)]
-    paths = [embedded.path() if name == "embedded" else Path(name) for name in names if name]
+    paths = [embedded.path() if name == embedded.NAME else Path(name) for name in names if name]
     if not all(path.exists() for path in paths):
         return None
     facts = (config.model_dump(), str(device), str(dtype), [_listing(path) for path in paths])

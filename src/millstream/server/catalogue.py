@@ -3,10 +3,11 @@
 from pathlib import Path, PurePath
 from typing import Any
 
+from millstream import embedded
 from millstream.params import ModelConfig
 from millstream.server.protocol import Id, ProtocolError
 
-EMBEDDED = "embedded"
+EMBEDDED = embedded.NAME
 WEIGHTS = ".safetensors"
 PLACES = ("name", "base", "vae")
 
