@@ -25,6 +25,8 @@ GOOD = {
     "speed": {"machine": {"cpu": "a processor"}, "1 steps": SPEED, "2 steps": SPEED},
     "held out": [f"picture {n}" for n in range(20)],
 }
+JUDGED = ("mean", "identity", "styles", "steadiness", "scenes")
+GOOD["integers"] = {part: copy.deepcopy(GOOD[part]) for part in JUDGED}
 MISSES = {
     "styles, one step, mean": ("mean", "one step", 20.9),
     '"a photo", two steps': ("identity", "2 steps", 24.9),
@@ -60,7 +62,7 @@ BEST = {
 
 def test_figures_that_meet_all_gates_miss_none():
     assert missed(GOOD) == []
-    assert page.text(GOOD | BEST, []).count("| met") == 2 * len(page.GATES)
+    assert page.text(GOOD | BEST, []).count("| met") == 2 * len(page.GATES) + len(page.PICTURES)
     assert "missed" not in page.text(GOOD | BEST, [])
 
 
@@ -77,6 +79,18 @@ def test_a_figure_beyond_its_gate_is_a_miss_of_that_gate_alone(name):
     figures = copy.deepcopy(GOOD)
     figures[part][key] = value
     assert missed(figures) == [name]
+
+
+def test_integers_stand_beside_what_they_are_to_come_near():
+    figures = copy.deepcopy(GOOD)
+    figures["integers"]["steadiness"]["neon"] = 1.0244
+    figures["integers"]["remark"] = "By another judge."
+    text = page.integers_table(figures)
+    assert "| change between frames over the filter's, most | 0.900 | 1.024 | at most 1 | **missed** |" in text
+    assert '| "a photo", two steps | 26.0 dB | 26.0 dB | at least 25 dB | met |' in text
+    assert text.count("| met |") == len(page.PICTURES) - 1
+    assert "By another judge." in text
+    assert "**missed**" not in page.integers_table(GOOD)
 
 
 def test_what_no_object_passes_is_no_division_by_nothing():

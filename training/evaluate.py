@@ -108,10 +108,19 @@ def figures(run: Runner) -> dict[str, Any]:
     """Everything measured, as JSON."""
     named = held_out()
     pictures = np.stack(list(named.values()))
-    per_style = style_figures(run, pictures)
     return {
         "held out": list(named),
         "autoencoder": autoencoder_figures(run, pictures),
+        **judged(run, pictures),
+        "integers": judged(Runner("openvino", "int8"), pictures),
+        "speed": speed.speeds(pictures[-1]),
+    }
+
+
+def judged(run: Runner, pictures: Pictures) -> dict[str, Any]:
+    """What is measured of the pictures that come out."""
+    per_style = style_figures(run, pictures)
+    return {
         "identity": {f"{n} steps": _mean_psnr(run(pictures, "a photo", n), pictures) for n in (1, 2)},
         "mean": {
             key: float(np.mean([row[key] for row in per_style.values()])) for key in next(iter(per_style.values()))
@@ -119,7 +128,6 @@ def figures(run: Runner) -> dict[str, Any]:
         "styles": per_style,
         "steadiness": steadiness(run, bikes(8, first=100)),
         "scenes": gates.scene_figures(run),
-        "speed": speed.speeds(pictures[-1]),
     }
 
 

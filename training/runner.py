@@ -1,4 +1,4 @@
-"""The shipped model as users run it: through the engine, eager and in float32."""
+"""The shipped model as users run it: through the engine, eager and in float32, or in the numbers of a back end."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -22,7 +22,8 @@ Pictures = NDArray[np.uint8]  # (b, h, w, 3)
 class Runner:
     """The model in the package."""
 
-    def __init__(self) -> None:
+    def __init__(self, backend: str = "eager", precision: str = "auto") -> None:
+        self._numbers = {"backend": backend, "precision": precision}
         self.model = load_model(ModelConfig(device="cpu", dtype="float32"))
         self._engine = Engine(self.model)
 
@@ -42,6 +43,6 @@ class Runner:
         return torch.cat([self.model.decode(self.model.encode(picture)) for picture in each]).numpy()
 
     def _run(self, frames: Iterable[Frame], config: dict[str, Any], params: dict[str, Any]) -> Pictures:
-        form = check(StreamConfig, {"width": SIDE, "height": SIDE, "backend": "eager"} | config)
+        form = check(StreamConfig, {"width": SIDE, "height": SIDE} | self._numbers | config)
         session = self._engine.open(form, check(Params, params))
         return np.stack([frame.pixels for frame in offline(Feed(self._engine, session), frames)])
