@@ -34,7 +34,6 @@ from millstream.core.graph import Form
 
 IDLE = 60.0  # seconds without work after which the process ends: it holds half a gigabyte
 PATIENCE, SLOWEST = 120.0, 1e7  # seconds, and bytes of weights a second, of building with what the show leaves
-MEASURING = 4  # times as long where ranges are measured
 NICE = 5  # also of the first, beside a show that is eager still
 GENTLE = "gentle"
 JOB, ENGINE = "job", "engine"
@@ -53,10 +52,9 @@ class Job:
     played: Sequence[tuple[Tensor, ...]]
 
     @property
-    def patience(self) -> float:
-        """Seconds that building it may take with what a show leaves."""
-        usual = PATIENCE + weight_bytes(self.networks) / SLOWEST
-        return usual * MEASURING if self.backend.measures else usual
+    def weights(self) -> int:
+        """Bytes of the networks."""
+        return weight_bytes(self.networks)
 
     def build(self) -> bytes:
         """Make the engine, here. Raises whatever the compiler raises."""
@@ -141,7 +139,7 @@ def build(job: Job) -> bytes:
     """Make the job's engine, beside a show with what that leaves. Raises RuntimeError where it cannot be made."""
     if gentle.asked():
         with suppress(TimeoutError):
-            return workshop(gives_way=True).build(job, job.patience)
+            return workshop(gives_way=True).build(job, PATIENCE + job.weights / SLOWEST)
     return workshop().build(job)
 
 
