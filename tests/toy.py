@@ -40,6 +40,7 @@ class ToyModel:
     multiple: int = 8
     device: torch.device = CPU
     dtype: torch.dtype = torch.float32
+    judged: bool = False
 
     def condition(self, prompt, guidance_scale=1.0, size=None):
         return {name: value.float() for name, value in oracle.embed(crc32(repr(prompt).encode())).items()}
