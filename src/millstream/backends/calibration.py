@@ -40,9 +40,9 @@ STRENGTHS = (1.0, 0.3, 0.5, 0.8)  # that of text alone with them
 
 def in_flight(networks: Networks, form: Form, inputs: Inputs) -> Inputs:
     """Inputs whose pictures are at every stage, with the latents of all but stage 0 computed in their place."""
-    counts = [lane.layout.rows for lane in form]
+    graph, counts = TickGraph(networks, form), [lane.layout.rows for lane in form]
     for _ in range(max(lane.layout.stages for lane in form) - 1):
-        _, x_next, reference = TickGraph(networks, form).latents(inputs)
+        _, x_next, reference = graph.latents(inputs)
         parts = zip(torch.split(x_next, counts), torch.split(reference, counts), strict=True)
         for rows, lane, part in zip(inputs.lanes, form, parts, strict=True):
             rows.move_on(lane.layout, *part)

@@ -18,7 +18,7 @@ PASSING = {"Constant", "Parameter", "Result", "Reshape", "Transpose", "Concat"}
 
 # Products that stay as they are, by diffusers' names. No norm has evened out what enters the ends, shortcuts, levels of
 # the encoder and the embedding of time; and what goes past the blocks at the latents' own size is not evened out again.
-# They are a third of the denoiser's, and leaving them brings pictures 8 to 11 dB nearer to eager's (docs/benchmarks).
+# They are a third of the denoiser's, and leaving them brings pictures 9 to 11 dB nearer to eager's (docs/benchmarks).
 ENDS = re.compile(r"\.(conv_in|conv_out|conv_shortcut|time_emb\w*)[./]|\.encoder\.down_blocks\.\d+\.\d+(\.conv)?/")
 PAST = re.compile(r"\.upsamplers\.|\.resnets\.\d+\.conv2/")
 

@@ -17,7 +17,7 @@ from millstream.core.graph import Form, Inputs, LaneForm, Occupied, TickGraph, e
 from millstream.core.rows import Rows
 
 # What tasks call. Rows of the later half of the stages have a graph apart in engines that measured their ranges, for in
-# less noise these are narrower: else two steps of integers lose 1 to 4 dB. In other engines theirs is that of all rows.
+# less noise these are narrower: else ten steps of integers lose 3 dB. In other engines theirs is that of all rows.
 ENTER, ROW, LATE, GUIDE, LEAVE, WHOLE = "enter", "row", "late row", "guide", "leave", "whole"
 ROWS = {ROW, LATE, WHOLE}
 COSTS = {ENTER: 0.3, ROW: 1.0, LATE: 1.0, GUIDE: 0.0, LEAVE: 0.5, WHOLE: 1.0}  # in rows of the embedded denoiser

@@ -7,7 +7,6 @@ from millstream import embedded
 from millstream.params import ModelConfig
 from millstream.server.protocol import Id, ProtocolError
 
-EMBEDDED = embedded.NAME
 WEIGHTS = ".safetensors"
 PLACES = ("name", "base", "vae")
 
@@ -38,7 +37,7 @@ class Catalogue:
 
     def _places(self) -> dict[str, str]:
         own = [self._own.name, self._own.base, self._own.vae, *(lora.path for lora in self._own.lora)]
-        places = {name: name for name in own if name} | {EMBEDDED: EMBEDDED}
+        places = {name: name for name in own if name} | {embedded.NAME: embedded.NAME}
         found = sorted(self._folder.iterdir()) if self._folder.is_dir() else []
         return places | {path.name: str(path) for path in found if path.is_dir() or path.suffix == WEIGHTS}
 
